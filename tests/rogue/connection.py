@@ -1,0 +1,101 @@
+"""A QUIC connection that follows a script: all that tests need of the private names of aioquic's QUIC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aioquic import tls
+from aioquic.buffer import Buffer
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.tls import Epoch
+
+from rogue.context import RogueContext
+from rogue.messages import ROOM
+from rogue.script import Script
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A CONNECTION_CLOSE frame that came from the other side."""
+
+    code: int
+    frame_type: int | None
+    """The frame that was at fault; None in an application's close (RFC 9000 section 19.19)."""
+    reason: str
+
+    @property
+    def alert(self) -> int | None:
+        """The TLS alert it carries (RFC 9001 section 4.8), if it does."""
+        is_crypto = self.frame_type is not None and 0x100 <= self.code <= 0x1FF
+        return self.code - 0x100 if is_crypto else None
+
+
+class RogueConnection(QuicConnection):
+    """A stock connection whose TLS side is a rogue's."""
+
+    def __init__(self, script: Script, destination: bytes | None = None) -> None:
+        super().__init__(
+            configuration=QuicConfiguration(
+                is_client=destination is None,
+                verify_mode=0,
+                server_name="localhost",
+                certificate=PRESENT,
+                private_key=PRESENT,
+            ),
+            original_destination_connection_id=destination,
+        )
+        self.script = script
+        self.is_confirmed = False
+
+    @property
+    def closed(self) -> Closed | None:
+        """How the other side closed; None if it has not. Known before the draining period is over."""
+        event = self._close_event
+        if event is None or self._state is not QuicConnectionState.DRAINING:
+            return None
+        return Closed(event.error_code, event.frame_type, event.reason_phrase)
+
+    @property
+    def fault(self) -> str | None:
+        """Why this side closed; None if it has not."""
+        event = self._close_event
+        if event is None or self._state is QuicConnectionState.DRAINING:
+            return None
+        return f"{event.error_code:#x} {event.reason_phrase}"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether this side's handshake is complete: it has the other's Finished."""
+        return self._handshake_complete
+
+    @property
+    def peer_chain(self) -> list[bytes]:
+        """What the other side presented, in DER."""
+        context = self.tls
+        parts = [context._peer_certificate, *context._peer_certificate_chain]
+        return [part.public_bytes(tls.Encoding.DER) for part in parts if part is not None]
+
+    def send_tls(self, data: bytes, epoch: Epoch = Epoch.ONE_RTT) -> None:
+        """Send bytes in CRYPTO frames as they are."""
+        self._crypto_streams[epoch].sender.write(data)
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, object]]:
+        """Return what to send; nothing while the script says to wait for the whole flight."""
+        waiting = self.script.whole_flight and not (
+            self._handshake_complete or self.tls.state is tls.State.CLIENT_EXPECT_SERVER_HELLO
+        )
+        return [] if waiting else super().datagrams_to_send(now)
+
+    def _initialize(self, peer_cid: bytes) -> None:
+        super()._initialize(peer_cid)
+        RogueContext.adopt(self.tls, self.script)
+        self._crypto_buffers = {epoch: Buffer(capacity=ROOM) for epoch in self._crypto_buffers}
+
+    def _confirm_handshake(self) -> None:
+        super()._confirm_handshake()
+        self.is_confirmed = True
+
+
+PRESENT = object()
+"""aioquic wants a server to have a certificate and a key; what goes out is the script's."""
