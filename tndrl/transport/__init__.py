@@ -1,0 +1,1 @@
+"""gRPC over typed streams of mutually authenticated QUIC connections."""

@@ -1,0 +1,1 @@
+"""Every reliance on aioquic's private names, one file per concern, each guarded by tests."""

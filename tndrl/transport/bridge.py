@@ -1,0 +1,49 @@
+"""Splices two byte streams: what one receives, the other sends, until both have ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tndrl.errors import TndrlError
+from tndrl.transport.stream import ByteStream
+
+LINGER = 5.0
+"""Seconds that one direction may go on after the other has ended."""
+
+
+async def splice(
+    near: ByteStream, far: ByteStream, *, inbound: Callable[[bytes], bytes] | None = None
+) -> TndrlError | None:
+    """Carry bytes both ways between ``near`` and ``far`` until both directions have ended.
+
+    ``inbound`` sees what goes from ``far`` to ``near`` and returns what is to be passed on. Returns None after an
+    orderly end, and the error of whichever side failed first otherwise; the other side is the caller's to end.
+    Safe to cancel; the streams stay the caller's to close.
+    """
+    outward = asyncio.ensure_future(_pump(near, far, None))
+    inward = asyncio.ensure_future(_pump(far, near, inbound))
+    pumps = {outward, inward}
+    try:
+        done, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        if rest and all(pump.exception() is None for pump in done):
+            await asyncio.wait(rest, timeout=LINGER)
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+    for pump in pumps:
+        if not pump.cancelled() and (error := pump.exception()) is not None:
+            if not isinstance(error, TndrlError):
+                raise error
+            return error
+    return None
+
+
+async def _pump(source: ByteStream, sink: ByteStream, through: Callable[[bytes], bytes] | None) -> None:
+    while data := await source.receive():
+        if through is not None:
+            data = through(data)
+        if data:
+            await sink.send(data)
+    await sink.send_eof()

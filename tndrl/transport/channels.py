@@ -1,0 +1,109 @@
+"""The local half of a gRPC channel: a private unix socket, each connection to which becomes one QUIC stream."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tndrl.errors import StreamClosedError, TndrlError
+from tndrl.transport import http2
+from tndrl.transport.bridge import splice
+from tndrl.transport.codes import ErrorCode
+from tndrl.transport.session import QuicStream
+from tndrl.transport.stream import ByteStream
+from tndrl.transport.unix import UnixStream, checked_path, is_own_process
+
+logger = logging.getLogger("tndrl.transport")
+
+OpenStream = Callable[[], Awaitable[QuicStream]]
+"""Opens the QUIC stream behind one local connection; raises TndrlError."""
+
+PREFACE_TIMEOUT = 5.0
+"""Seconds a local gRPC client has for its first bytes, when it is to be told why there is no connection."""
+
+
+class ChannelSocket:
+    """A listening unix socket for the channels of one peer and stream type.
+
+    Whoever reaches it speaks with our identity, so it takes connections of this very process only.
+    """
+
+    def __init__(self, path: Path, open_stream: OpenStream, tasks: asyncio.TaskGroup) -> None:
+        self.target = f"unix:{checked_path(path)}"
+        self.refused = 0  # connections of other processes
+        self._open_stream = open_stream
+        self._tasks = tasks
+        self._bridges: set[asyncio.Task[None]] = set()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.setblocking(False)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._path = path
+        self._accepting = tasks.create_task(self._accept(), name=f"accept {path.name}")
+
+    async def aclose(self, linger: float = 1.0) -> None:
+        """Stop listening, and end the streams behind the socket, at once those that last over ``linger`` seconds."""
+        self._accepting.cancel()
+        self._listener.close()
+        self._path.unlink(missing_ok=True)
+        if self._bridges:
+            _done, late = await asyncio.wait(set(self._bridges), timeout=linger)
+            for bridge in late:
+                bridge.cancel()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _name = await loop.sock_accept(self._listener)
+            if not is_own_process(connection):
+                self.refused += 1
+                logger.warning("another process tried to use a channel of this one; refused")
+                connection.close()
+                continue
+            connection.setblocking(False)
+            bridge = self._tasks.create_task(self._bridge(connection), name=f"bridge {self._path.name}")
+            self._bridges.add(bridge)
+            bridge.add_done_callback(self._bridges.discard)
+
+    async def _bridge(self, connection: socket.socket) -> None:
+        local = await UnixStream.adopt(connection)
+        try:
+            await self._carry(local)
+        except (StreamClosedError, TimeoutError):
+            logger.debug("the local end of a channel went away")
+        except asyncio.CancelledError:
+            local.abort(ErrorCode.CANCELLED)
+            raise
+        except Exception:
+            logger.exception("fault in a channel; its connection is closed")
+        finally:
+            await local.aclose()
+
+    async def _carry(self, local: ByteStream) -> None:
+        try:
+            stream = await self._open_stream()
+        except TndrlError as error:
+            async with asyncio.timeout(PREFACE_TIMEOUT):
+                await _receive_preface(local)
+            await local.send(http2.SETTINGS + http2.goaway(str(error), processed=False))
+            return
+        gate = http2.FrameGate()
+        try:
+            error = await splice(local, stream, inbound=gate.feed)
+        finally:
+            await stream.aclose()
+        if error is not None and gate.is_between_frames:
+            await local.send(http2.goaway(str(error), processed=True))
+
+
+async def _receive_preface(local: ByteStream) -> None:
+    """Read until the client's preface is in: grpcio takes no reason before it has sent that."""
+    received = 0
+    while received < len(http2.PREFACE):
+        data = await local.receive()
+        if not data:
+            return
+        received += len(data)

@@ -1,0 +1,245 @@
+"""One UDP socket and the QUIC connections on it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aioquic.buffer import Buffer
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.packet import (
+    QuicHeader,
+    QuicPacketType,
+    encode_quic_version_negotiation,
+    pull_quic_header,
+)
+from pki.credentials import Credentials
+
+from tndrl.errors import ConnectionClosedError, PortClosedError
+from tndrl.transport._aioquic.connection import AuthenticatedConnection
+from tndrl.transport._aioquic.tls import VerifyPeer
+from tndrl.transport.codes import ErrorCode, code_name
+from tndrl.transport.session import QuicStream, Session
+from tndrl.transport.udp import Address, UdpSocket, bind_udp
+
+logger = logging.getLogger("tndrl.transport")
+
+ALPN = "tndrl"
+CONNECTION_ID_LENGTH = 8
+
+
+@dataclass(frozen=True)
+class QuicSettings:
+    """The numbers of a connection. Seconds and bytes."""
+
+    idle_timeout: float = 60.0
+    keepalive: float = 30.0
+    handshake_timeout: float = 5.0
+    max_streams: int = 1000
+    stream_window: int = 1024 * 1024
+    connection_window: int = 15 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class ServerCallbacks:
+    """What an endpoint that accepts connections tells its owner. None may raise."""
+
+    verify_peer: VerifyPeer
+    on_stream: Callable[[QuicStream], None]
+    on_confirmed: Callable[[Session], None]
+    on_closed: Callable[[Session], None]
+
+
+class Endpoint:
+    """Sends and receives for all sessions of one UDP socket; accepts new ones if it has ``server`` callbacks."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        credentials: Credentials,
+        settings: QuicSettings,
+        *,
+        server: ServerCallbacks | None = None,
+    ) -> None:
+        self.counters: Counter[str] = Counter()
+        self._credentials = credentials
+        self._settings = settings
+        self._server = server
+        self._by_connection_id: dict[bytes, Session] = {}
+        self._touched: set[Session] = set()  # sessions that got a datagram in this batch
+        self._accepting = server is not None
+        self._udp = UdpSocket(
+            bind_udp(host, port),
+            on_datagram=self._receive,
+            on_batch=self._flush_batch,
+            on_port_closed=self._port_closed,
+        )
+
+    @property
+    def address(self) -> Address:
+        """The bound address."""
+        return self._udp.address
+
+    @property
+    def sessions(self) -> set[Session]:
+        """Every session, those in their closing period included."""
+        return set(self._by_connection_id.values())
+
+    def connect(
+        self, address: Address, label: str, *, verify_peer: VerifyPeer, server_name: str | None
+    ) -> Session:
+        """Begin a handshake with the node at ``address`` and return the session, not yet connected."""
+        configuration = self._configuration(is_client=True)
+        configuration.server_name = server_name
+        quic = AuthenticatedConnection(
+            configuration=configuration, verify_peer=verify_peer, max_streams=self._settings.max_streams
+        )
+        session = Session(quic, self, address, label, keepalive=self._settings.keepalive)
+        self.register(quic.host_cid, session)
+        quic.connect(address, now=asyncio.get_running_loop().time())
+        session.flush()
+        return session
+
+    def stop_accepting(self) -> None:
+        """Drop handshakes that begin from now on."""
+        self._accepting = False
+
+    def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
+        """Close every session with ``code`` and ``reason``, then the socket."""
+        for session in self.sessions:
+            session.close(code, reason)
+            session.abandon(
+                ConnectionClosedError(
+                    session.label,
+                    code=code,
+                    code_name=code_name(code, application=True),
+                    application=True,
+                    remote=False,
+                    reason=reason,
+                )
+            )
+        self._udp.close()
+
+    # What sessions call
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram."""
+        self.counters["datagrams_sent"] += 1
+        self.counters["bytes_sent"] += len(data)
+        self._udp.send(data, address)
+
+    def register(self, connection_id: bytes, session: Session) -> None:
+        """Route datagrams with this connection ID to ``session``."""
+        self._by_connection_id[connection_id] = session
+
+    def unregister(self, connection_id: bytes) -> None:
+        """Stop routing a retired connection ID."""
+        self._by_connection_id.pop(connection_id, None)
+
+    def discard(self, session: Session) -> None:
+        """Forget a session that is over."""
+        for connection_id in [key for key, value in self._by_connection_id.items() if value is session]:
+            del self._by_connection_id[connection_id]
+        self._touched.discard(session)
+
+    # private
+
+    def _configuration(self, *, is_client: bool) -> QuicConfiguration:
+        settings, credentials = self._settings, self._credentials
+        configuration = QuicConfiguration(
+            is_client=is_client,
+            alpn_protocols=[ALPN],
+            connection_id_length=CONNECTION_ID_LENGTH,
+            idle_timeout=settings.idle_timeout,
+            max_data=settings.connection_window,
+            max_stream_data=settings.stream_window,
+            verify_mode=ssl.CERT_NONE,  # aioquic's check is not enough, ours stands in _aioquic/tls.py
+        )
+        configuration.certificate = credentials.chain[0]
+        configuration.certificate_chain = list(credentials.chain[1:])
+        configuration.private_key = credentials.private_key
+        return configuration
+
+    def _receive(self, data: bytes, address: Address) -> None:
+        self.counters["datagrams_received"] += 1
+        self.counters["bytes_received"] += len(data)
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_LENGTH)
+        except ValueError:
+            self.counters["datagrams_dropped"] += 1
+            return
+        session = self._by_connection_id.get(header.destination_cid)
+        if session is None:
+            session = self._accept(header, data, address)
+        if session is None:
+            self.counters["datagrams_dropped"] += 1
+            return
+        session.receive_datagram(data, address)
+        self._touched.add(session)
+
+    def _accept(self, header: QuicHeader, data: bytes, address: Address) -> Session | None:
+        if self._server is None or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
+            return None
+        if header.packet_type is QuicPacketType.VERSION_NEGOTIATION:
+            return None
+        configuration = self._configuration(is_client=False)
+        if header.version is not None and header.version not in configuration.supported_versions:
+            self.send(
+                encode_quic_version_negotiation(
+                    source_cid=header.destination_cid,
+                    destination_cid=header.source_cid,
+                    supported_versions=configuration.supported_versions,
+                ),
+                address,
+            )
+            return None
+        if header.packet_type is not QuicPacketType.INITIAL or not self._accepting:
+            return None
+        return self._new_server_session(self._server, configuration, header, address)
+
+    def _new_server_session(
+        self, server: ServerCallbacks, configuration: QuicConfiguration, header: QuicHeader, address: Address
+    ) -> Session:
+        quic = AuthenticatedConnection(
+            configuration=configuration,
+            verify_peer=server.verify_peer,
+            max_streams=self._settings.max_streams,
+            original_destination_connection_id=header.destination_cid,
+        )
+        session = Session(
+            quic,
+            self,
+            address,
+            format_address(address),
+            keepalive=self._settings.keepalive,
+            handshake_timeout=self._settings.handshake_timeout,
+            on_stream=server.on_stream,
+            on_confirmed=server.on_confirmed,
+            on_closed=server.on_closed,
+        )
+        self.register(header.destination_cid, session)
+        self.register(quic.host_cid, session)
+        return session
+
+    def _flush_batch(self) -> None:
+        touched, self._touched = self._touched, set()
+        for session in touched:
+            session.flush()
+
+    def _port_closed(self, address: Address) -> None:
+        """A host said that nobody listens: believed only before a handshake, when nobody else could have answered."""
+        for session in self.sessions:
+            if session.address[:2] == address[:2] and not session.is_connected and self._server is None:
+                session.abandon(PortClosedError(session.label))
+
+
+def format_address(address: Address) -> str:
+    """Return ``host:port``, an IPv6 host in brackets, an IPv4-mapped one as IPv4."""
+    host, port = address[0], address[1]
+    host = host.removeprefix("::ffff:") if "." in host else host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,251 @@
+"""The accepting side: verifies who connects, reads each stream's type, and bridges it to the service it names."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from pki.credentials import Credentials
+
+from pki.spiffe import IdPattern
+from tndrl.errors import (
+    ConfigError,
+    IdentityError,
+    TndrlError,
+    UsageError,
+)
+from tndrl.transport import http2, registry
+from tndrl.transport.bridge import splice
+from tndrl.transport.codes import ErrorCode
+from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
+from tndrl.transport.identity import ClientPolicy
+from tndrl.transport.registry import PeerIdentity
+from tndrl.transport.session import QuicStream, Session
+from tndrl.transport.stream_type import type_name
+from tndrl.transport.unix import UnixStream
+
+logger = logging.getLogger("tndrl.transport")
+
+REFUSAL_LINGER = 5.0
+"""Seconds a refused caller has to read why and end its stream."""
+
+
+class MuxListener:
+    """Accepts QUIC connections of verified peers and hands their streams to local gRPC servers by type.
+
+    Use it as an async context manager: it listens inside, and on leaving closes every connection.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        host: str = "::",
+        port: int = 4433,
+        allow: Sequence[IdPattern] = (),
+        type_timeout: float = 5.0,
+        settings: QuicSettings | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._host = host
+        self._port = port
+        self._policy = ClientPolicy(credentials.bundle, tuple(allow))
+        self._type_timeout = type_timeout
+        self._settings = settings or QuicSettings()
+        self._backends: dict[int, str] = {}
+        self._refusals: dict[int, str] = {}
+        self._counters: Counter[str] = Counter()
+        self._confirmed: set[Session] = set()
+        self._endpoint: Endpoint | None = None
+        self._directory: Path | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._streams: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        where = self.address if self._endpoint is not None else "not listening"
+        return f"<MuxListener {where}, {len(self._confirmed)} peers, {len(self._streams)} streams>"
+
+    @property
+    def address(self) -> str:
+        """The bound address as ``host:port``; raises UsageError before the listener is entered."""
+        if self._endpoint is None:
+            raise UsageError("the listener is not listening; enter it with 'async with'")
+        return format_address(self._endpoint.address)
+
+    @property
+    def sessions(self) -> frozenset[Session]:
+        """The connections of verified peers."""
+        return frozenset(self._confirmed)
+
+    def stats(self) -> dict[str, int]:
+        """Return every counter: what happened since the start, and what is open now."""
+        endpoint = self._endpoint.counters if self._endpoint is not None else Counter()
+        now = {"connections_open": len(self._confirmed), "streams_open": len(self._streams)}
+        return {**endpoint, **self._counters, **now}
+
+    def bind(self, stream_type: int, backend: str) -> None:
+        """Send streams of ``stream_type`` to the gRPC server that listens on the unix socket ``backend``."""
+        self._backends[stream_type] = backend
+
+    def refuse(self, stream_type: int, reason: str) -> None:
+        """Answer new streams of ``stream_type`` with GOAWAY and ``reason`` from now on."""
+        self._refusals[stream_type] = reason
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._endpoint = Endpoint(
+                self._host,
+                self._port,
+                self._credentials,
+                self._settings,
+                server=ServerCallbacks(
+                    verify_peer=self._policy.verify,
+                    on_stream=self._handle_stream,
+                    on_confirmed=self._handle_confirmed,
+                    on_closed=self._handle_closed,
+                ),
+            )
+        except OSError as error:
+            address = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+            raise ConfigError(
+                f"cannot listen on {address}: {error.strerror or error}; choose another address or port",
+                key="server.addr",
+            ) from error
+        self._directory = Path(tempfile.mkdtemp(prefix="tndrl-"))
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def settle(self, timeout: float) -> None:
+        """Wait at most ``timeout`` seconds for the open streams to end: their servers are gone."""
+        if self._streams:
+            await asyncio.wait(set(self._streams), timeout=timeout)
+
+    async def aclose(self, code: int = ErrorCode.SHUTDOWN, reason: str = "the node shuts down") -> None:
+        """Close every connection with ``code`` and ``reason`` and stop listening. Does nothing twice."""
+        if self._endpoint is None or self._tasks is None or self._directory is None:
+            return
+        endpoint, self._endpoint = self._endpoint, None
+        endpoint.close(code, reason)
+        self._counters.update(endpoint.counters)
+        for task in self._streams:
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+        shutil.rmtree(self._directory)
+
+    # Called by the endpoint's sessions
+
+    def _handle_confirmed(self, session: Session) -> None:
+        self._confirmed.add(session)
+        self._counters["handshakes_completed"] += 1
+        logger.info("%s connected from %s", session.peer_id, session.label)
+
+    def _handle_closed(self, session: Session) -> None:
+        failure = session.failure
+        if session in self._confirmed:
+            self._confirmed.discard(session)
+            logger.info("%s at %s is gone: %s", session.peer_id, session.label, failure)
+            return
+        self._counters["handshakes_failed"] += 1
+        if isinstance(failure, IdentityError):
+            self._counters["handshakes_refused"] += 1
+            self._counters[f"handshakes_refused.{failure.alert_name}"] += 1
+        logger.warning("handshake with %s failed: %s", session.label, failure)
+
+    def _handle_stream(self, stream: QuicStream) -> None:
+        assert self._tasks is not None
+        if stream.session.peer_id is None:
+            stream.abort(ErrorCode.INTERNAL)  # cannot be: nothing decrypts before the client is verified
+            return
+        task = self._tasks.create_task(self._serve(stream), name=f"stream {stream.stream_id}")
+        self._streams.add(task)
+        task.add_done_callback(self._streams.discard)
+
+    # One stream
+
+    async def _serve(self, stream: QuicStream) -> None:
+        try:
+            stream_type = await self._read_type(stream)
+            if stream_type is None:
+                return
+            if stream_type in self._refusals:
+                await self._turn_away(stream, self._refusals[stream_type])
+            elif stream_type in self._backends:
+                await self._bridge(stream, stream_type)
+            else:
+                self._reset(stream, ErrorCode.UNKNOWN_STREAM_TYPE, f"unknown type {stream_type:#04x}")
+        except TndrlError as error:
+            logger.debug("%r of %s: %s", stream, stream.session.peer_id, error)
+        except Exception:
+            # One stream's fault must not end the group of all streams.
+            logger.exception("fault in %r; the stream is reset", stream)
+            stream.abort(ErrorCode.INTERNAL)
+        finally:
+            await stream.aclose()
+
+    async def _read_type(self, stream: QuicStream) -> int | None:
+        try:
+            async with asyncio.timeout(self._type_timeout):
+                first = await stream.receive(1)
+        except TimeoutError:
+            self._reset(stream, ErrorCode.STREAM_TYPE_TIMEOUT, f"no type within {self._type_timeout:g} s")
+            return None
+        if not first:
+            self._reset(stream, ErrorCode.STREAM_TYPE_MISSING, "ended before its type")
+            return None
+        return first[0]
+
+    def _reset(self, stream: QuicStream, code: ErrorCode, why: str) -> None:
+        self._counters["streams_reset"] += 1
+        self._counters[f"streams_reset.{code.name.lower()}"] += 1
+        logger.info("stream %d of %s reset: %s", stream.stream_id, stream.session.peer_id, why)
+        stream.abort(code)
+
+    async def _bridge(self, stream: QuicStream, stream_type: int) -> None:
+        session = stream.session
+        assert session.peer_id is not None
+        assert self._directory is not None
+        name = registry.register(self._directory, PeerIdentity(session.peer_id, session.label))
+        try:
+            try:
+                backend = await UnixStream.connect(self._backends[stream_type], bind=name)
+            except OSError as error:
+                self._counters["backends_unreachable"] += 1
+                logger.error("the service on type %s cannot be reached: %s", type_name(stream_type), error)
+                await self._turn_away(stream, "the service cannot be reached; try again later")
+                return
+            self._counters["streams_bridged"] += 1
+            await self._splice(backend, stream)
+        finally:
+            registry.unregister(name)
+
+    async def _splice(self, backend: UnixStream, stream: QuicStream) -> None:
+        try:
+            error = await splice(backend, stream)
+            if error is not None:
+                backend.abort(ErrorCode.CANCELLED)
+        except BaseException:
+            backend.abort(ErrorCode.CANCELLED)
+            raise
+        finally:
+            await backend.aclose()
+
+    async def _turn_away(self, stream: QuicStream, reason: str) -> None:
+        self._counters["streams_refused"] += 1
+        await stream.send(http2.SETTINGS + http2.goaway(reason, processed=False))
+        await stream.send_eof()
+        try:
+            async with asyncio.timeout(REFUSAL_LINGER):
+                while await stream.receive():
+                    pass
+        except TimeoutError:
+            logger.debug("%r did not end after it was refused", stream)

@@ -1,0 +1,514 @@
+"""One live QUIC connection: its timers, its streams, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from aioquic.quic.events import (
+    ConnectionIdIssued,
+    ConnectionIdRetired,
+    HandshakeCompleted,
+    PingAcknowledged,
+    QuicEvent,
+    StopSendingReceived,
+    StreamDataReceived,
+    StreamReset,
+)
+
+from pki.spiffe import SpiffeId
+from tndrl.errors import StreamRefusedError, StreamResetError, TndrlError
+from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
+from tndrl.transport.codes import ErrorCode, TransportCode, code_name
+from tndrl.transport.failures import explain_close
+from tndrl.transport.stream import CHUNK, ByteStream
+
+logger = logging.getLogger("tndrl.transport")
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+SEND_HIGH_WATER = 1024 * 1024
+"""Bytes of one stream that may wait for the peer's acknowledgement before its sender waits too."""
+
+
+class Datagrams(Protocol):
+    """What a session needs of the socket it lives on."""
+
+    def send(self, data: bytes, address: Address) -> None:
+        """Send one datagram."""
+
+    def register(self, connection_id: bytes, session: Session) -> None:
+        """Route datagrams with this connection ID to ``session``."""
+
+    def unregister(self, connection_id: bytes) -> None:
+        """Stop routing a retired connection ID."""
+
+    def discard(self, session: Session) -> None:
+        """Forget a session that is over."""
+
+
+class Session:
+    """One QUIC connection, from its first packet to the end of its closing period.
+
+    The endpoint feeds it datagrams and owns it; nothing in here awaits the network.
+    """
+
+    def __init__(
+        self,
+        quic: AuthenticatedConnection,
+        endpoint: Datagrams,
+        address: Address,
+        label: str,
+        *,
+        keepalive: float,
+        handshake_timeout: float | None = None,
+        on_stream: Callable[[QuicStream], None] | None = None,
+        on_confirmed: Callable[[Session], None] | None = None,
+        on_closed: Callable[[Session], None] | None = None,
+    ) -> None:
+        self.label = label  # the peer in messages: what was dialled, or where it came from
+        self.peer_id: SpiffeId | None = None  # set once the peer has proved it
+        self.failure: TndrlError | None = None  # set once the connection is over
+        self._quic = quic
+        self._endpoint = endpoint
+        self._address = address
+        self._keepalive = keepalive
+        self._handshake_timeout = handshake_timeout
+        self._on_stream = on_stream
+        self._on_confirmed = on_confirmed
+        self._on_closed = on_closed
+        self._loop = asyncio.get_running_loop()
+        self._streams: dict[int, QuicStream] = {}
+        self._connected = False  # we have verified the peer
+        self._confirmed = False  # and the handshake is confirmed: the peer has verified us
+        self._waiters: set[asyncio.Future[None]] = set()  # woken at every change of what is above
+        self._pings_sent = 0
+        self._pings_pending: set[int] = set()
+        self._blocked: set[QuicStream] = set()  # streams whose sender waits for acknowledgements
+        self._handshake_step: object = None
+        self._handshake_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
+        self._keepalive_timer: asyncio.TimerHandle | None = None
+        self._handshake_timer: asyncio.TimerHandle | None = None
+        self._flush_handle: asyncio.Handle | None = None
+        self._watch_handshake()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.is_closed else "confirmed" if self.is_confirmed else "handshake"
+        return f"<Session {self.label} {state}, {self.peer_id or 'unverified'}, {len(self._streams)} streams>"
+
+    @property
+    def address(self) -> Address:
+        """Where the peer is now; it changes when the peer migrates."""
+        return self._quic.get_peer_address() or self._address
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the peer has been verified and the connection lives."""
+        return self._connected and not self.is_closed
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the peer has verified us too."""
+        return self._confirmed
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether either side has closed the connection, or silence has."""
+        return self.failure is not None
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    async def wait_connected(self) -> None:
+        """Wait until the peer is verified; raises the typed failure if the connection ends first. Safe to cancel."""
+        await self._until(lambda: self._connected)
+
+    async def wait_confirmed(self) -> None:
+        """Wait until both sides have verified each other; raises as :meth:`wait_connected`. Safe to cancel."""
+        await self._until(lambda: self._confirmed)
+
+    async def wait_closed(self) -> TndrlError:
+        """Wait until the connection is over and return why. Safe to cancel."""
+        while self.failure is None:
+            await self._change()
+        return self.failure
+
+    async def ping(self) -> None:
+        """Send a PING frame and wait for its acknowledgement; raises the typed failure. Safe to cancel."""
+        self._pings_sent += 1
+        uid = self._pings_sent
+        self._pings_pending.add(uid)
+        self._quic.send_ping(uid)
+        self.flush()
+        try:
+            await self._until(lambda: uid not in self._pings_pending)
+        finally:
+            self._pings_pending.discard(uid)
+
+    def open_stream(self) -> QuicStream:
+        """Open a bidirectional stream.
+
+        Raises the typed failure if the connection is over, StreamRefusedError where the peer allows no more.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self._quic.streams_left <= 0:
+            raise StreamRefusedError(f"{self.label} allows no more streams on this connection")
+        return self._add_stream(self._quic.get_next_available_stream_id())
+
+    def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
+        """Close the connection with one of our codes; the peer sees code and reason. Does nothing twice."""
+        self._quic.close(error_code=code, reason_phrase=reason)
+        self.flush()
+
+    def receive_datagram(self, data: bytes, address: Address) -> None:
+        """Take one datagram; :meth:`flush` acts on it. Never raises."""
+        self._quic.receive_datagram(data, address, now=self._loop.time())
+
+    def flush(self) -> None:
+        """Act on what happened, send what is due and set the timer."""
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+        self._handle_events()
+        if self._quic.has_path:
+            for data, address in self._quic.datagrams_to_send(now=self._loop.time()):
+                self._endpoint.send(data, address)
+            self._handle_events()  # sending issues connection IDs and begins the closing period
+        if not self._notice_close():
+            self._note_progress()
+            for stream in tuple(self._blocked):
+                stream.on_flushed()
+        self._set_timer()
+
+    def flush_soon(self) -> None:
+        """Flush once, when the running callbacks are done."""
+        if self._flush_handle is None:
+            self._flush_handle = self._loop.call_soon(self.flush)
+
+    def abandon(self, failure: TndrlError) -> None:
+        """End the connection here without a word to the peer: it is gone, or its socket is."""
+        self._end(failure)
+        self._release()
+
+    # private
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while self.failure is None and not condition():
+            await self._change()
+        if self.failure is not None:
+            raise self.failure
+
+    async def _change(self) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiters.discard(waiter)
+
+    def _changed(self) -> None:
+        for waiter in self._waiters:
+            _wake(waiter)
+
+    def _add_stream(self, stream_id: int) -> QuicStream:
+        stream = self._streams[stream_id] = QuicStream(self, self._quic, stream_id)
+        return stream
+
+    def forget_stream(self, stream_id: int) -> None:
+        """Drop a stream that is over on this side."""
+        self._streams.pop(stream_id, None)
+        self._quic.forget(stream_id)
+
+    def watch_sender(self, stream: QuicStream, *, blocked: bool) -> None:
+        """Note whether a stream's sender waits for acknowledgements."""
+        (self._blocked.add if blocked else self._blocked.discard)(stream)
+
+    def _handle_events(self) -> None:
+        while (event := self._quic.next_event()) is not None:
+            self._handle_event(event)
+
+    def _handle_event(self, event: QuicEvent) -> None:
+        if isinstance(event, StreamDataReceived):
+            self._handle_data(event)
+        elif isinstance(event, StreamReset):
+            if (stream := self._streams.get(event.stream_id)) is not None:
+                stream.on_reset(event.error_code)
+            else:
+                self._quic.forget(event.stream_id)
+        elif isinstance(event, StopSendingReceived):
+            if (stream := self._streams.get(event.stream_id)) is not None:
+                stream.on_reset(event.error_code)
+        elif isinstance(event, PingAcknowledged):
+            self._pings_pending.discard(event.uid)
+            self._changed()
+        elif isinstance(event, StreamOpened):
+            self._handle_opened(event.stream_id)
+        elif isinstance(event, ConnectionIdIssued):
+            self._endpoint.register(event.connection_id, self)
+        elif isinstance(event, ConnectionIdRetired):
+            self._endpoint.unregister(event.connection_id)
+        elif isinstance(event, HandshakeCompleted):
+            self._handle_connected()
+        elif isinstance(event, HandshakeConfirmed):
+            self._handle_confirmed()
+
+    def _handle_opened(self, stream_id: int) -> None:
+        stream = self._add_stream(stream_id)
+        if self._on_stream is None:
+            stream.abort(ErrorCode.UNKNOWN_STREAM_TYPE)
+        else:
+            self._on_stream(stream)
+
+    def _handle_data(self, event: StreamDataReceived) -> None:
+        if (stream := self._streams.get(event.stream_id)) is not None:
+            stream.on_data(event.data, end=event.end_stream)
+        else:
+            self._quic.consume(event.stream_id, len(event.data))  # late bytes of a stream we gave up
+
+    def _handle_connected(self) -> None:
+        # Fail closed: whatever aioquic believes, without a verified identity there is no connection.
+        self.peer_id = self._quic.peer_id
+        if self.peer_id is None:
+            self._quic.close(
+                error_code=TransportCode.INTERNAL_ERROR, frame_type=0, reason_phrase="peer was not verified"
+            )
+            return
+        self._connected = True
+        self._arm_keepalive()
+        self._announce()
+
+    def _handle_confirmed(self) -> None:
+        self._confirmed = True
+        self._announce()
+
+    def _announce(self) -> None:
+        self._changed()
+        if self._connected and self._confirmed and self._on_confirmed is not None:
+            callback, self._on_confirmed = self._on_confirmed, None
+            callback(self)
+
+    def _notice_close(self) -> bool:
+        if self.failure is None and (close := self._quic.close_info) is not None:
+            self._end(
+                explain_close(
+                    self.label,
+                    close,
+                    refusal=self._quic.refusal,
+                    established=self._connected,
+                    silent=self._quic.is_idle_timeout,
+                    timeout=self._quic.idle_timeout,
+                )
+            )
+        if self._quic.is_terminated:
+            self._release()
+        return self.failure is not None
+
+    def _end(self, failure: TndrlError) -> None:
+        if self.failure is not None:
+            return
+        self.failure = failure
+        self._changed()
+        for timer in (self._keepalive_timer, self._handshake_timer):
+            if timer is not None:
+                timer.cancel()
+        for stream in tuple(self._streams.values()):
+            stream.on_connection_lost(failure)
+        self._streams.clear()
+        if self._on_closed is not None:
+            self._on_closed(self)
+
+    def _release(self) -> None:
+        for handle in (self._timer, self._flush_handle, self._keepalive_timer, self._handshake_timer):
+            if handle is not None:
+                handle.cancel()
+        self._timer = self._flush_handle = None
+        self._endpoint.discard(self)
+
+    def _set_timer(self) -> None:
+        at = None if self._quic.is_terminated or not self._quic.has_path else self._quic.get_timer()
+        if at == self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if at is None else self._loop.call_at(at, self._handle_timer)
+        self._timer_at = at
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        self._quic.handle_timer(now=max(self._timer_at or 0.0, self._loop.time()))
+        self.flush()
+
+    def _arm_keepalive(self) -> None:
+        # A third of the idle timeout leaves room for two lost PINGs.
+        interval = min(self._keepalive, self._quic.idle_timeout / 3)
+        self._keepalive_timer = self._loop.call_later(interval, self._send_keepalive)
+
+    def _send_keepalive(self) -> None:
+        self._quic.send_ping(0)
+        self._arm_keepalive()
+        self.flush()
+
+    def _note_progress(self) -> None:
+        if self._quic.handshake_step != self._handshake_step:
+            self._handshake_step = self._quic.handshake_step
+            self._handshake_at = self._loop.time()
+
+    def _watch_handshake(self) -> None:
+        if self._handshake_timeout is None or self.is_closed or self._confirmed:
+            return
+        left = self._handshake_at + self._handshake_timeout - self._loop.time()
+        if left > 0:
+            self._handshake_timer = self._loop.call_later(left, self._watch_handshake)
+            return
+        self._quic.close(
+            error_code=TransportCode.CONNECTION_REFUSED,
+            frame_type=0,
+            reason_phrase=f"handshake made no progress for {self._handshake_timeout:g} s",
+        )
+        self.flush()
+        if not self._quic.has_path:
+            self._release()
+
+
+class QuicStream(ByteStream):
+    """One bidirectional QUIC stream."""
+
+    def __init__(self, session: Session, quic: AuthenticatedConnection, stream_id: int) -> None:
+        self.session = session
+        self.stream_id = stream_id
+        self._quic = quic
+        self._loop = asyncio.get_running_loop()
+        self._chunks: deque[bytes] = deque()  # received, not yet passed on
+        self._ended = False  # the peer's FIN has been received
+        self._eof_sent = False
+        self._aborted = False
+        self._failure: TndrlError | None = None
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = repr(self._failure) if self._failure else "open"
+        return f"<QuicStream {self.stream_id} of {self.session.label}, {state}>"
+
+    async def receive(self, limit: int = CHUNK) -> bytes:
+        """Return what the peer sent; passing it on is what grants the peer more (RFC 9000 section 4)."""
+        while not self._chunks:
+            if self._ended and not self._aborted:
+                return b""
+            self._raise_if_failed()
+            self._readable = self._loop.create_future()
+            try:
+                await self._readable
+            finally:
+                self._readable = None
+        data = self._take(limit)
+        if self._quic.consume(self.stream_id, len(data)):
+            self.session.flush_soon()
+        return data
+
+    def _take(self, limit: int) -> bytes:
+        taken = [self._chunks.popleft()]
+        size = len(taken[0])
+        while self._chunks and size + len(self._chunks[0]) <= limit:
+            taken.append(self._chunks.popleft())
+            size += len(taken[-1])
+        data = taken[0] if len(taken) == 1 else b"".join(taken)
+        if size > limit:
+            self._chunks.appendleft(data[limit:])
+            data = data[:limit]
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``; waits while more than :data:`SEND_HIGH_WATER` bytes are unacknowledged."""
+        self._raise_if_failed()
+        self._quic.send_stream_data(self.stream_id, data)
+        self.session.flush_soon()
+        while self._quic.unsent(self.stream_id) > SEND_HIGH_WATER:
+            self._writable = self._loop.create_future()
+            self.session.watch_sender(self, blocked=True)
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+                self.session.watch_sender(self, blocked=False)
+            self._raise_if_failed()
+
+    async def send_eof(self) -> None:
+        """End what we send with a FIN."""
+        self._raise_if_failed()
+        if not self._eof_sent:
+            self._eof_sent = True
+            self._quic.send_stream_data(self.stream_id, b"", end_stream=True)
+            self.session.flush_soon()
+
+    def abort(self, code: int) -> None:
+        """Reset what we send and ask the peer to stop (RFC 9000 sections 19.4 and 19.5)."""
+        self._reset(code, remote=False)
+        self.session.flush_soon()
+
+    async def aclose(self) -> None:
+        """Release the stream; resets it if either direction has not ended."""
+        if self._ended and self._eof_sent:
+            self._let_go()
+        else:
+            self.abort(ErrorCode.CANCELLED)
+
+    def on_data(self, data: bytes, *, end: bool) -> None:
+        """Take bytes in order, as the session delivers them."""
+        if data:
+            self._chunks.append(data)
+        self._ended = self._ended or end
+        _wake(self._readable)
+
+    def on_reset(self, code: int) -> None:
+        """The peer gave up one direction; both are over, because a call needs both."""
+        self._reset(code, remote=True)
+
+    def on_connection_lost(self, failure: TndrlError) -> None:
+        """The connection is over."""
+        self._fail(failure)
+
+    def on_flushed(self) -> None:
+        """Packets went out or were acknowledged: there may be room to send."""
+        if self._writable is not None and self._quic.unsent(self.stream_id) <= SEND_HIGH_WATER // 2:
+            _wake(self._writable)
+
+    def _reset(self, code: int, *, remote: bool) -> None:
+        if self._aborted:
+            return
+        self._aborted = True
+        self._fail(StreamResetError(code, code_name(code, application=True), remote=remote))
+        if self._quic.is_known(self.stream_id) and not self.session.is_closed:
+            self._quic.reset_stream(self.stream_id, code)
+            if not self._ended:
+                self._quic.stop_stream(self.stream_id, code)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        unread = sum(len(chunk) for chunk in self._chunks)
+        self._chunks.clear()
+        self._quic.consume(self.stream_id, unread)
+        self.session.forget_stream(self.stream_id)
+
+    def _fail(self, failure: TndrlError) -> None:
+        if self._failure is None:
+            self._failure = failure
+        _wake(self._readable)
+        _wake(self._writable)
+
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
