@@ -1,6 +1,6 @@
 """Run every check and then the tests, each with its time, and fail if any of them failed.
 
-A check that cannot be made here is named in the output; under ``CI=1`` that is a failure.
+A check that cannot be made here is named in the output.
 """
 
 from __future__ import annotations
