@@ -33,7 +33,10 @@ class Target:
         return [stem + suffix for suffix in SUFFIXES]
 
 
-TARGETS = (Target("proto", "tndrl/v1/control.proto", "."),)
+TARGETS = (
+    Target("proto", "tndrl/v1/control.proto", "."),
+    Target("examples/greeter", "greeter.proto", "examples/greeter"),
+)
 
 
 def generate(target: Target, root: Path, output: Path) -> None:
