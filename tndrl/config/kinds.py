@@ -164,12 +164,12 @@ class Number(Kind):
 
 
 class ListOf(Kind):
-    """A list of values of one kind; ``if_empty`` says why an empty one is refused."""
+    """A list of one kind of values, called ``items``; ``if_empty`` says why an empty one is refused."""
 
-    def __init__(self, item: Kind, *, if_empty: str = "") -> None:
+    def __init__(self, item: Kind, items: str, *, if_empty: str = "") -> None:
         self._item = item
         self._if_empty = if_empty
-        self.name = f"list of {item.name}"
+        self.name = f"list of {items}"
 
     def read(self, value: Value) -> object:
         """Return a tuple of what the item's kind reads."""

@@ -26,8 +26,8 @@ from tndrl.config.kinds import (
 from tndrl.config.section import Field, Items, Named, Section
 from tndrl.errors import ConfigError
 
-_GLOBS = ListOf(SpiffeId(glob=True))
-_TEXTS = ListOf(Text())
+_GLOBS = ListOf(SpiffeId(glob=True), "SPIFFE ID globs")
+_TEXTS = ListOf(Text(), "text")
 
 
 def _seconds(text: str, low: float, high: float) -> Field:
@@ -51,7 +51,9 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         Field(
             "The SPIFFE IDs that may connect.",
             ListOf(
-                SpiffeId(glob=True), if_empty="an empty list lets nobody in; remove the key or name somebody"
+                SpiffeId(glob=True),
+                "SPIFFE ID globs",
+                if_empty="an empty list lets nobody in; remove the key or name somebody",
             ),
             default="every ID of the own trust domain",
             blank=True,
@@ -136,7 +138,7 @@ class LocalMcpServer(Section, frozen=True, kw_only=True):
         tuple[str, ...],
         Field(
             "The program and its arguments.",
-            ListOf(Text(), if_empty="an empty command; name the program to start"),
+            ListOf(Text(), "text", if_empty="an empty command; name the program to start"),
         ),
     ]
     environment: Annotated[dict[str, str], Field("Variables for it.", TextMap())] = msgspec.field(

@@ -92,3 +92,14 @@ def joined(problems: list[ConfigError]) -> ConfigError:
 def kebab(camel: str) -> str:
     """Return ``caCert`` as ``ca-cert``."""
     return re.sub(r"(?=[A-Z])", "-", camel).lower()
+
+
+def shown(default: object) -> str:
+    """Return a default as the reference shows it; empty for none."""
+    if default in (None, (), msgspec.NODEFAULT):
+        return ""
+    if isinstance(default, bool):
+        return f"`{str(default).lower()}`"
+    if isinstance(default, tuple):
+        return f"`{', '.join(default)}`"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"

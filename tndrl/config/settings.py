@@ -8,7 +8,7 @@ import msgspec
 
 from tndrl.config.kinds import Kind
 from tndrl.config.schema import Config
-from tndrl.config.section import Field, Section, described, kebab, meaning
+from tndrl.config.section import Field, Section, described, kebab, meaning, shown
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -46,20 +46,10 @@ def _settings(section: type[Section], prefix: str = "") -> Iterator[Setting]:
                 kind=described_by.kind,
                 default=info.default,
                 description=described_by.text,
-                default_text=described_by.default or _shown(info.default),
+                default_text=described_by.default or shown(info.default),
             )
         elif isinstance(described_by, type):
             yield from _settings(described_by, key + ".")
-
-
-def _shown(default: object) -> str:
-    if default is None or default == ():
-        return ""
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
-    if isinstance(default, tuple):
-        return f"`{', '.join(default)}`"
-    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
 SETTINGS: dict[str, Setting] = {setting.key: setting for setting in _settings(Config)}

@@ -58,7 +58,7 @@ class Value(msgspec.Struct, frozen=True):
             parts = (part.strip() for part in self.content.split(","))
             return [msgspec.structs.replace(self, content=part) for part in parts if part]
         if not isinstance(self.content, list):
-            raise ConfigError(f"expected {wanted}, found {self.shape}; write it as '[one, two]'")
+            raise ConfigError(f"expected {wanted}, found {self.shape}; write each item after '- '")
         return self.content
 
     def mapping(self, wanted: str = "a mapping of keys") -> dict[str, Value]:
