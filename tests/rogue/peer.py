@@ -35,6 +35,12 @@ class Peer:
         self._news = asyncio.Event()
         self._is_done = False
 
+    @property
+    def local_address(self) -> str:
+        """Where the other side sees it."""
+        host, port = self._transport.get_extra_info("sockname")
+        return f"{host}:{port}"
+
     def datagram_received(self, data: bytes, address: Address) -> None:
         """Feed one datagram and send what follows from it."""
         self.connection.receive_datagram(data, address, self._loop.time())

@@ -1,0 +1,87 @@
+"""Nodes for tests: one that runs here, callers of it, and a witness that tells what reached a gRPC server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+import tndrl
+from support import certs
+from tndrl.v1 import control_pb2, control_pb2_grpc
+
+WITNESS_TYPE = 0x10
+
+
+class Witness:
+    """A user's service that counts what reaches it and answers with the caller's verified identity."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Register with a server, as generated code does."""
+        handlers = {"WhoAmI": grpc.unary_unary_rpc_method_handler(self._who_am_i)}
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Witness", handlers),))
+
+    async def _who_am_i(self, _request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+        self.calls += 1
+        return str(tndrl.peer_identity(context)).encode()
+
+
+def config(folder: Path, chain: certs.Made | None = None, **flags: object) -> tndrl.Config:
+    """Return the configuration of a node whose files are written below ``folder``; "a" unless told otherwise.
+
+    A flag's dots are written as two underscores: ``server__allow=[...]``.
+    """
+    pki_dir = folder / "pki"
+    if not pki_dir.exists():
+        pki_dir.mkdir(parents=True)
+        certs.write_pki_dir(pki_dir, chain)
+    given = {name.replace("__", "."): value for name, value in flags.items()}
+    defaults = {"server.addr": "127.0.0.1:0", "pki.dir": str(pki_dir), "stateDir": str(folder / "state")}
+    return tndrl.load_config(None, flags=defaults | given, env={})
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, chain: certs.Made | None = None, *, witness: Witness | None = None, **flags: object
+) -> AsyncIterator[tndrl.Node]:
+    """Run a node on a free port of the loopback interface."""
+    node = tndrl.Node(config(folder, chain, **flags))
+    if witness is not None:
+        node.add_service(WITNESS_TYPE, witness.add_to)
+    async with node:
+        yield node
+
+
+@asynccontextmanager
+async def calling(folder: Path, name: str, target: str, **flags: object) -> AsyncIterator[tndrl.Peer]:
+    """Call a node as ``spiffe://tndrl/node/<name>``."""
+    ours = config(folder, certs.node_leaf(name), **flags)
+    async with tndrl.connect(target, config=ours) as peer:
+        yield peer
+
+
+async def ping(peer: tndrl.Peer) -> None:
+    """Call Ping and check its answer."""
+    stub = control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
+    sent = time.time_ns()
+    answer = await stub.Ping(control_pb2.PingRequest(timestamp=sent), timeout=5)
+    assert answer.ping_timestamp == sent
+
+
+async def status(peer: tndrl.Peer) -> control_pb2.GetStatusResponse:
+    """Call GetStatus."""
+    stub = control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
+    return await stub.GetStatus(control_pb2.GetStatusRequest(), timeout=5)
+
+
+async def who_am_i(peer: tndrl.Peer, metadata: tuple[tuple[str, str], ...] = ()) -> str:
+    """Ask the witness who we are."""
+    call = peer.channel(WITNESS_TYPE).unary_unary("/test.Witness/WhoAmI")
+    return (await call(b"", metadata=metadata, timeout=5)).decode()

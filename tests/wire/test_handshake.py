@@ -1,0 +1,229 @@
+"""Handshakes that go wrong in their messages, whatever the certificate: in both roles, with the code on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from aioquic.tls import Epoch, HandshakeType, SignatureAlgorithm
+
+from rogue import messages
+from rogue.script import Prove, Script
+from rogue.signing import sign
+from support import certs
+from wire.stages import Caller, Stage
+
+PROTOCOL_VIOLATION = 0x0A
+UNEXPECTED_MESSAGE = 0x10A
+ILLEGAL_PARAMETER = 0x12F
+DECRYPT_ERROR = 0x133
+PROTOCOL_VERSION = 0x146
+NO_APPLICATION_PROTOCOL = 0x178
+EITHER = {PROTOCOL_VIOLATION, UNEXPECTED_MESSAGE}
+
+P256_SHA256 = SignatureAlgorithm.ECDSA_SECP256R1_SHA256
+CERTIFICATE = HandshakeType.CERTIFICATE
+CERTIFICATE_VERIFY = HandshakeType.CERTIFICATE_VERIFY
+FINISHED = HandshakeType.FINISHED
+
+SWAPPED_ROLE = {b"TLS 1.3, client": b"TLS 1.3, server", b"TLS 1.3, server": b"TLS 1.3, client"}
+
+
+def valid(kind: str = "p256", **changes: object) -> Script:
+    """Return the script of a peer with a valid certificate, honest but for ``changes``."""
+    made = certs.node_leaf("rogue", private=certs.key(kind))
+    return Script(**({"chain": made.chain_der, "key": made.key} | changes))
+
+
+def proving(prove: Prove, kind: str = "p256") -> Callable[[], Script]:
+    """Return the maker of a script that signs CertificateVerify with ``prove``."""
+    return lambda: valid(kind, prove=prove)
+
+
+def signed_by(kind: str, scheme: int) -> Prove:
+    """Return a proof with a kind's key that claims ``scheme``."""
+    return lambda content: sign(certs.key(kind), content, scheme)
+
+
+def other_key(content: bytes) -> tuple[int, bytes]:
+    """Sign with the key of somebody else."""
+    return sign(certs.key("p256", "somebody else"), content)
+
+
+def other_role(content: bytes) -> tuple[int, bytes]:
+    """Sign what the other side signs (RFC 8446 section 4.4.3: the context string tells them apart)."""
+    for ours, theirs in SWAPPED_ROLE.items():
+        if ours in content:
+            return sign(certs.key(), content.replace(ours, theirs))
+    raise AssertionError("no context string")
+
+
+def broken(content: bytes) -> tuple[int, bytes]:
+    """Sign, then turn one bit."""
+    scheme, signature = sign(certs.key(), content)
+    return scheme, signature[:-1] + bytes([signature[-1] ^ 1])
+
+
+PROOFS: dict[str, tuple[Callable[[], Script], set[int]]] = {
+    "TLS-38": (
+        proving(signed_by("p384", P256_SHA256), "p384"),
+        {ILLEGAL_PARAMETER, DECRYPT_ERROR},
+    ),
+    "TLS-41 other key": (proving(other_key), {DECRYPT_ERROR}),
+    "TLS-41 other role": (proving(other_role), {DECRYPT_ERROR}),
+    "TLS-41 broken": (proving(broken), {DECRYPT_ERROR}),
+    "TLS-41 empty": (proving(lambda _: (P256_SHA256, b"")), {DECRYPT_ERROR}),
+    "TLS-42 rsa_pkcs1_sha256": (
+        proving(signed_by("rsa2048", SignatureAlgorithm.RSA_PKCS1_SHA256), "rsa2048"),
+        {ILLEGAL_PARAMETER},
+    ),
+    "TLS-42 rsa_pkcs1_sha1": (
+        proving(lambda _: (SignatureAlgorithm.RSA_PKCS1_SHA1, bytes(256)), "rsa2048"),
+        {ILLEGAL_PARAMETER},
+    ),
+    "TLS-42 not advertised": (
+        proving(lambda _: (SignatureAlgorithm.ECDSA_SHA1, bytes(70))),
+        {ILLEGAL_PARAMETER},
+    ),
+    "TLS-42 unknown": (proving(lambda _: (0xFEED, bytes(70))), {ILLEGAL_PARAMETER}),
+}
+"""CertificateVerify messages, bad in both roles."""
+
+ORDERS: dict[str, Callable[[], Script]] = {
+    "TLS-53 Finished first": lambda: valid(arrange=messages.first(FINISHED)),
+    "TLS-53 Certificate twice": lambda: valid(arrange=messages.twice(CERTIFICATE)),
+    "TLS-53 no Certificate": lambda: valid(arrange=messages.without(CERTIFICATE)),
+    "TLS-53 no CertificateVerify": lambda: valid(arrange=messages.without(CERTIFICATE_VERIFY)),
+    "TLS-53 CertificateVerify first": lambda: valid(arrange=messages.first(CERTIFICATE_VERIFY)),
+    "TLS-53 unknown message": lambda: valid(arrange=messages.before(CERTIFICATE, messages.UNKNOWN)),
+    "TLS-53 Certificate in Initial": lambda: valid(
+        arrange=messages.moved(CERTIFICATE, Epoch.INITIAL), whole_flight=True
+    ),
+    "TLS-53 Certificate begun in Initial": lambda: valid(
+        arrange=messages.begun_early(CERTIFICATE), whole_flight=True
+    ),
+    "TLS-51 KeyUpdate inside": lambda: valid(arrange=messages.before(CERTIFICATE, messages.KEY_UPDATE)),
+    "TLS-51 EndOfEarlyData inside": lambda: valid(
+        arrange=messages.before(CERTIFICATE, messages.END_OF_EARLY_DATA)
+    ),
+}
+"""Messages in the wrong order or place, bad in both roles."""
+
+AFTERWARDS = {
+    "TLS-51 KeyUpdate": messages.KEY_UPDATE,
+    "TLS-51 CertificateRequest": messages.certificate_request(),
+    "TLS-51 EndOfEarlyData": messages.END_OF_EARLY_DATA,
+    "TLS-53 Certificate": messages.EMPTY_CERTIFICATE,
+    "TLS-53 Finished": messages.NO_FINISHED,
+    "TLS-53 unknown": messages.UNKNOWN,
+}
+"""Messages that nobody may send after the handshake, in either role."""
+
+CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
+    **PROOFS,
+    **{name: (make, EITHER if "EndOf" in name else {UNEXPECTED_MESSAGE}) for name, make in ORDERS.items()},
+    "TLS-47 none": (lambda: valid(alpn=None), {NO_APPLICATION_PROTOCOL}),
+    "TLS-47 h3": (lambda: valid(alpn=("h3",)), {NO_APPLICATION_PROTOCOL}),
+    "TLS-47 others": (lambda: valid(alpn=("tndrl2", "TNDRL", "tndr")), {NO_APPLICATION_PROTOCOL}),
+    "TLS-48": (lambda: valid(versions=[0x0303]), {PROTOCOL_VERSION}),
+    "TLS-48 and older": (lambda: valid(versions=[0x0303, 0x0302, 0x0301]), {PROTOCOL_VERSION}),
+    "TLS-51 session id": (lambda: valid(session_id=bytes(32)), {PROTOCOL_VIOLATION}),
+}
+"""What a rogue client may do before the handshake is complete, and the codes due to it."""
+
+SERVERS: dict[str, tuple[Callable[[], Script], set[int]]] = {
+    **PROOFS,
+    **{name: (make, EITHER if "EndOf" in name else {UNEXPECTED_MESSAGE}) for name, make in ORDERS.items()},
+    "TLS-47 none": (lambda: valid(alpn=None), {NO_APPLICATION_PROTOCOL}),
+    "TLS-47 h3": (lambda: valid(alpn=("h3",)), {NO_APPLICATION_PROTOCOL}),
+    "TLS-48": (
+        lambda: valid(edit=messages.change_server_hello(supported_version=0x0303)),
+        {ILLEGAL_PARAMETER},
+    ),
+    "TLS-48 none": (
+        lambda: valid(edit=messages.change_server_hello(supported_version=None)),
+        {ILLEGAL_PARAMETER},
+    ),
+    "TLS-51 session id": (lambda: valid(session_id=bytes(32)), {ILLEGAL_PARAMETER}),
+    "TLS-53 EncryptedExtensions in Initial": (
+        lambda: valid(arrange=messages.moved(HandshakeType.ENCRYPTED_EXTENSIONS, Epoch.INITIAL)),
+        {UNEXPECTED_MESSAGE},
+    ),
+    "TLS-53 CertificateRequest twice": (
+        lambda: valid(arrange=messages.twice(HandshakeType.CERTIFICATE_REQUEST)),
+        {UNEXPECTED_MESSAGE},
+    ),
+}
+"""The same for a rogue server."""
+
+
+def rows(table: dict[str, object], role: str) -> list[object]:
+    """Return a table's values with ids like ``TLS-42_unknown-server``; the role is our node's."""
+    return [
+        pytest.param(
+            *(value if isinstance(value, tuple) else (value,)), id=f"{name.replace(' ', '_')}-{role}"
+        )
+        for name, value in table.items()
+    ]
+
+
+@pytest.mark.parametrize(("make", "codes"), rows(CLIENTS, "server"))
+async def test_a_server_refuses_the_handshake(
+    stage: Stage, make: Callable[[], Script], codes: set[int]
+) -> None:
+    """The client receives the code of its breach; nothing is routed or written, one line tells of it."""
+    closed = await stage.refused(make())
+    assert closed.code in codes
+    assert closed.frame_type == 0x06  # CRYPTO
+
+
+@pytest.mark.parametrize(("make", "codes"), rows(SERVERS, "client"))
+async def test_a_client_refuses_the_handshake(
+    caller: Caller, make: Callable[[], Script], codes: set[int]
+) -> None:
+    """The server receives the code of its breach, and the caller a typed error that names the address."""
+    closed, _error = await caller.refuses(make())
+    assert closed.code in codes
+    assert closed.frame_type == 0x06  # CRYPTO
+
+
+@pytest.mark.parametrize("message", rows(AFTERWARDS, "server"))
+async def test_a_server_refuses_a_message_after_the_handshake(stage: Stage, message: bytes) -> None:
+    """A client that was accepted is closed for a handshake message that does not belong there."""
+    closed = await stage.breaks(valid(afterwards=message))
+    assert closed.code in EITHER
+
+
+@pytest.mark.parametrize("message", rows(AFTERWARDS, "client"))
+async def test_a_client_refuses_a_message_after_the_handshake(caller: Caller, message: bytes) -> None:
+    """A server that was accepted is closed for a handshake message that does not belong there."""
+    closed = await caller.breaks(valid(afterwards=message))
+    assert closed.code in EITHER
+
+
+def replayed(recorded: list[tuple[int, bytes]]) -> Prove:
+    """Return a proof that signs the first time and says the same ever after."""
+
+    def prove(content: bytes) -> tuple[int, bytes]:
+        recorded.append(recorded[0] if recorded else sign(certs.key(), content))
+        return recorded[-1]
+
+    return prove
+
+
+async def test_a_server_refuses_a_replayed_proof(stage: Stage) -> None:
+    """TLS-41: the CertificateVerify of an accepted handshake proves nothing in the next one."""
+    recorded: list[tuple[int, bytes]] = []
+    await stage.accepted(valid(prove=replayed(recorded)))
+    closed = await stage.refused(valid(prove=replayed(recorded)))
+    assert closed.code == DECRYPT_ERROR
+    assert recorded[0] == recorded[1]
+
+
+async def test_a_client_refuses_a_replayed_proof(caller: Caller) -> None:
+    """TLS-41: the same from a server."""
+    recorded: list[tuple[int, bytes]] = []
+    await caller.accepts(valid(prove=replayed(recorded)))
+    closed, _error = await caller.refuses(valid(prove=replayed(recorded)))
+    assert closed.code == DECRYPT_ERROR
+    assert recorded[0] == recorded[1]
