@@ -1,0 +1,232 @@
+"""Show two nodes prove who they are to each other and answer calls, from certificates to shutdown.
+
+Everything is real: the installed commands, UDP sockets and certificates in a temporary folder. Each step is
+printed with its command and what came back. Nothing is left behind, whatever happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import NoReturn
+
+BIN = Path(sys.executable).parent
+STATUS_PROGRAM = Path(__file__).resolve().parent.parent / "examples" / "status.py"
+NODES = ("east", "west")
+REFUSED = 4
+"""Exit code of ``tndrl`` where a certificate was refused by either side."""
+STEP_LIMIT = 30.0
+"""Seconds that one command, a node's start or its end may take."""
+
+NODE_CONFIG = """\
+version: v1
+server:
+  addr: 127.0.0.1:0
+pki:
+  dir: {name}
+stateDir: state-{name}
+control:
+  admins: ["spiffe://tndrl/node/operator"]
+"""
+
+CALLER_CONFIG = """\
+version: v1
+pki:
+  dir: {pki}
+stateDir: state-{pki}
+peers:
+  - {{name: east, addr: "{east}", identity: "spiffe://tndrl/node/east"}}
+  - {{name: west, addr: "{west}", identity: "spiffe://tndrl/node/west"}}
+"""
+
+
+class DemoError(Exception):
+    """A step did not do what it is there to show."""
+
+
+class Demo:
+    """The demonstration in one folder, with the processes it started."""
+
+    def __init__(self, folder: Path) -> None:
+        """Work in ``folder``, and let no setting of the caller's own reach the commands."""
+        self.folder = folder
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("TNDRL_")}
+        self.environment = {**kept, "PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}", "HOME": str(folder)}
+        self.nodes: dict[str, subprocess.Popen[str]] = {}
+        self._steps = 0
+
+    def play(self) -> None:
+        """Show every step; raise DemoError at the first that fails."""
+        self.make_identities()
+        addresses = {name: self.start_node(name) for name in NODES}
+        for caller in ("operator", "stranger"):
+            self.write(f"{caller}.yaml", CALLER_CONFIG.format(pki=caller, **addresses))
+        self.step("The operator calls both: each call begins with both sides proving who they are")
+        self.run("tndrl", "-c", "operator.yaml", "ping", "east", "-n", "3")
+        self.run("tndrl", "-c", "operator.yaml", "ping", "west")
+        self.run("tndrl", "-c", "operator.yaml", "status", "west")
+        self.step(f"A stranger with a certificate of another CA is refused (exit code {REFUSED})")
+        self.run("tndrl", "-c", "stranger.yaml", "ping", "east", expected=REFUSED)
+        self.step("Ten lines of Python ask a node's status with a generated stub (examples/status.py)")
+        self.run("python", str(STATUS_PROGRAM), addresses["east"], "operator")
+        self.step("The operator, who is in both nodes' control.admins, stops them")
+        for name in NODES:
+            self.run("tndrl", "-c", "operator.yaml", "shutdown", name)
+        self.await_ends()
+
+    def make_identities(self) -> None:
+        """Create a CA with the identities of two nodes and the operator, and a stranger's of another CA."""
+        self.step("A certificate authority, and three identities that it signs")
+        self.run("tndrl-pki", "init", "--dir", "ca")
+        for name in (*NODES, "operator"):
+            self.run("tndrl-pki", "issue", name, "--dir", "ca", "--out", name)
+            shutil.copy(self.folder / "ca" / "ca.crt", self.folder / name)
+        self.step("Another authority signs a stranger, who trusts ours")
+        self.run("tndrl-pki", "init", "--dir", "other-ca")
+        self.run("tndrl-pki", "issue", "operator", "--dir", "other-ca", "--out", "stranger")
+        shutil.copy(self.folder / "ca" / "ca.crt", self.folder / "stranger")
+
+    def start_node(self, name: str) -> str:
+        """Start a node and return the address that its ready line names."""
+        self.step(f"Node {name} starts on a port of its own")
+        self.write(f"{name}.yaml", NODE_CONFIG.format(name=name))
+        command = ["tndrl", "-c", f"{name}.yaml", "-o", "json", "serve"]
+        self.show(command)
+        with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
+            node = subprocess.Popen(
+                self.resolve(command),
+                cwd=self.folder,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        self.nodes[name] = node
+        line = first_line(node)
+        if not line:
+            raise DemoError(f"node {name} did not become ready:\n{self.log(name)}")
+        print_output(line)
+        return str(json.loads(line)["address"])
+
+    def await_ends(self) -> None:
+        """Wait until both nodes have ended by themselves; raise DemoError if one failed."""
+        for name, node in self.nodes.items():
+            status = node.wait(STEP_LIMIT)
+            print(f"   node {name} ended with exit code {status}")
+            if status:
+                raise DemoError(f"node {name} failed:\n{self.log(name)}")
+
+    def stop(self) -> None:
+        """End every node that still runs, by force if it must be; a second Ctrl-C does not cut this short."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        for node in self.nodes.values():
+            if node.poll() is None:
+                node.terminate()
+        for node in self.nodes.values():
+            try:
+                node.wait(5)
+            except subprocess.TimeoutExpired:
+                node.kill()
+                node.wait()
+            if node.stdout is not None:
+                node.stdout.close()
+
+    def run(self, *command: str, expected: int = 0) -> None:
+        """Run a command to its end and show it; raise DemoError unless it exits with ``expected``."""
+        self.show(command)
+        done = subprocess.run(
+            self.resolve(command),
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STEP_LIMIT,
+            check=False,
+        )
+        print_output(done.stdout)
+        if done.returncode != expected:
+            logs = "".join(self.log(name) for name in self.nodes)
+            raise DemoError(f"'{' '.join(command)}' exited with {done.returncode}, not {expected}\n{logs}")
+
+    def resolve(self, command: tuple[str, ...] | list[str]) -> list[str]:
+        """Return ``command`` with the program's path in the environment that runs this script."""
+        program = sys.executable if command[0] == "python" else str(BIN / command[0])
+        return [program, *command[1:]]
+
+    def step(self, text: str) -> None:
+        """Print the heading of a step."""
+        self._steps += 1
+        print(f"\n{self._steps}. {text}", flush=True)
+
+    def show(self, command: tuple[str, ...] | list[str]) -> None:
+        """Print a command as a person would type it."""
+        print(f"   $ {' '.join(command)}", flush=True)
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file into the folder."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def log(self, name: str) -> str:
+        """Return what a node wrote to its log."""
+        return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Return the first line that ``process`` prints within ``STEP_LIMIT`` seconds, or nothing."""
+    lines: SimpleQueue[str] = SimpleQueue()
+    output = process.stdout
+    if output is None:
+        return ""
+    threading.Thread(target=lambda: lines.put(output.readline()), daemon=True).start()
+    try:
+        return lines.get(timeout=STEP_LIMIT)
+    except Empty:
+        return ""
+
+
+def print_output(text: str) -> None:
+    """Print what came back, set off from the commands."""
+    for line in text.splitlines():
+        print(f"     {line}", flush=True)
+
+
+def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Turn a signal into an exception, so that everything is cleaned up."""
+    raise KeyboardInterrupt
+
+
+def main() -> int:
+    """Play the demonstration; return the exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tndrl-demo-"))
+        demo = Demo(Path(folder))
+        stack.callback(demo.stop)
+        try:
+            demo.play()
+        except (DemoError, subprocess.TimeoutExpired) as error:
+            print(f"\nThe demo failed: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nInterrupted; cleaning up", file=sys.stderr)
+            return 130
+    print("\nDone: no process and no file is left.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
