@@ -12,7 +12,6 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtensionOID
 
 from pki.alerts import Alert
@@ -59,6 +58,7 @@ _KNOWN_EXTENSIONS = frozenset(
     }
 )
 
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -67,7 +67,7 @@ class Parsed:
     """A certificate all of whose parts that matter could be read; equal only to itself."""
 
     certificate: x509.Certificate
-    public_key: CertificatePublicKeyTypes
+    public_key: PublicKey
     extensions: x509.Extensions
 
     @classmethod
@@ -83,8 +83,8 @@ class Parsed:
 
     @classmethod
     def of(cls, certificate: x509.Certificate) -> Parsed:
-        """Read a loaded certificate. Raises one of ``UNREADABLE``."""
-        return cls(certificate, certificate.public_key(), certificate.extensions)
+        """Read a loaded certificate. Raises one of ``UNREADABLE``, and ``SvidError`` for its key."""
+        return cls(certificate, accepted_key(certificate.public_key()), certificate.extensions)
 
     def find(self, kind: type[_Extension]) -> _Extension | None:
         """Return the extension of a kind, None if there is none."""
@@ -123,28 +123,24 @@ class Parsed:
         return subject.digest if subject else None
 
 
-def key_violation(key: object) -> Violation | None:
-    """Say what is wrong with a public key: P-256, P-384 and RSA of 2048 to 8192 bits are accepted.
+def accepted_key(key: object) -> PublicKey:
+    """Return a public key if it is accepted: P-256, P-384, RSA of 2048 to 8192 bits. Raises ``SvidError``.
 
     The upper limits bound what a stranger's key can cost; Ed25519 and P-521 are unsupported because not every part
     of the stack (path validation, TLS) handles them.
     """
-    if isinstance(key, rsa.RSAPublicKey):
-        return _rsa_violation(key)
     if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
-        return None
-    message = "the key is of an unsupported kind (supported: ECDSA P-256 and P-384, RSA)"
-    return Violation("key-kind", Alert.unsupported_certificate, message)
-
-
-def _rsa_violation(key: rsa.RSAPublicKey) -> Violation | None:
+        return key
+    if not isinstance(key, rsa.RSAPublicKey):
+        message = "the key is of an unsupported kind (supported: ECDSA P-256 and P-384, RSA)"
+        raise SvidError([Violation("key-kind", Alert.unsupported_certificate, message)])
     if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
         problem = f"the RSA key has {key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted"
     elif key.public_numbers().e.bit_length() > MAX_RSA_EXPONENT_BITS:
         problem = f"the RSA key's exponent has more than {MAX_RSA_EXPONENT_BITS} bits"
     else:
-        return None
-    return Violation("key-strength", Alert.bad_certificate, problem)
+        return key
+    raise SvidError([Violation("key-strength", Alert.bad_certificate, problem)])
 
 
 def _malformed(problem: str) -> SvidError:

@@ -9,28 +9,24 @@ The rules and their alerts are listed in docs/pki.md.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from functools import cached_property
-from pathlib import Path as FilePath
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
     PolicyBuilder,
-    Store,
     VerificationError,
 )
 
 from pki.alerts import Alert
-from pki.errors import FileError, SpiffeIdError, SvidError, Violation, shown
-from pki.parsed import UNREADABLE, Parsed, key_violation
+from pki.bundle import TrustBundle
+from pki.errors import SpiffeIdError, SvidError, Violation, shown
+from pki.hosts import verify_host
+from pki.parsed import Parsed
 from pki.path import (
     Path,
     find_paths,
@@ -39,7 +35,7 @@ from pki.path import (
     missing_path,
     subject,
 )
-from pki.spiffe import DEFAULT_TRUST_DOMAIN, SpiffeId
+from pki.spiffe import SpiffeId
 
 __all__ = ["SvidError", "TrustBundle", "Usage", "Violation", "verify", "verify_host", "violations"]
 
@@ -63,63 +59,6 @@ class Usage(Enum):
         """The extended key usage that allows the role."""
         oids = ExtendedKeyUsageOID
         return oids.SERVER_AUTH if self is Usage.SERVER else oids.CLIENT_AUTH
-
-
-@dataclass(frozen=True)
-class TrustBundle:
-    """The roots of one trust domain: who may vouch for its identities."""
-
-    trust_domain: str
-    roots: tuple[x509.Certificate, ...]
-
-    @classmethod
-    def from_pem(cls, data: bytes, *, source: str = "ca.crt") -> TrustBundle:
-        """Read CA certificates in PEM; other text around them is ignored.
-
-        The trust domain stands as ``spiffe://<trust domain>`` in a root's URI name; a root without one stands for
-        "tndrl". Raises ``FileError`` if a certificate cannot be used as a root, or if the roots disagree.
-        """
-        path = FilePath(source)
-        try:
-            roots = x509.load_pem_x509_certificates(data)
-            domains = {_domain_of_root(root) for root in map(Parsed.of, roots)}
-        except (SpiffeIdError, SvidError) as error:
-            raise FileError(
-                path, f"not usable as trusted CA: {error}", "put only CA certificates there"
-            ) from error
-        except UNREADABLE as error:
-            raise FileError(
-                path, "holds no readable PEM certificates", "put the CA certificate there"
-            ) from error
-        if len(domains) > 1:
-            problem = f"its CA certificates are of different trust domains ({', '.join(sorted(domains))})"
-            raise FileError(path, problem, "keep those of one trust domain")
-        return cls(domains.pop(), tuple(roots))
-
-    @cached_property
-    def parsed(self) -> tuple[Parsed, ...]:
-        """The roots, read."""
-        return tuple(map(Parsed.of, self.roots))
-
-    @cached_property
-    def store(self) -> Store:
-        """The roots, as the library's path validation wants them."""
-        return Store(list(self.roots))
-
-
-def _domain_of_root(root: Parsed) -> str:
-    constraints = root.find(x509.BasicConstraints)
-    if constraints is None or not constraints.ca:
-        message = f"{subject(root)} is not a CA (basicConstraints CA:TRUE is missing)"
-        raise SvidError([Violation("issuer", Alert.unknown_ca, message)])
-    if violation := key_violation(root.public_key):
-        raise SvidError([violation])
-    identities = [SpiffeId.parse(uri) for uri in root.uris if uri.startswith("spiffe:")]
-    if len(identities) > 1 or any(identity.path for identity in identities):
-        raise SpiffeIdError(
-            "trust domain", " ".join(root.uris), "a CA names one trust domain, without a path"
-        )
-    return identities[0].trust_domain if identities else DEFAULT_TRUST_DOMAIN
 
 
 def verify(
@@ -169,10 +108,7 @@ def _read(chain_der: Sequence[bytes], usage: Usage) -> list[Parsed]:
     if len(chain_der) > MAX_CHAIN:
         message = f"the chain has {len(chain_der)} certificates; at most {MAX_CHAIN} are accepted"
         raise SvidError([Violation("chain-length", Alert.unknown_ca, message)])
-    chain = [Parsed.from_der(der) for der in chain_der]
-    if found := [violation for parsed in chain if (violation := key_violation(parsed.public_key))]:
-        raise SvidError(found)
-    return chain
+    return [Parsed.from_der(der) for der in chain_der]
 
 
 def _choose_path(leaf: Parsed, pool: Sequence[Parsed], bundle: TrustBundle) -> tuple[Path, list[Violation]]:
@@ -281,28 +217,3 @@ def _second_net(leaf: Parsed, pool: Sequence[Parsed], bundle: TrustBundle, now: 
 _CA_POLICY = ExtensionPolicy.webpki_defaults_ca().may_be_present(
     x509.ExtendedKeyUsage, Criticality.AGNOSTIC, None
 )
-
-
-def verify_host(leaf: bytes | x509.Certificate, host: str) -> None:
-    """Check that a certificate names a host: a DNS name, or the literal of an IP address without brackets.
-
-    RFC 9525 section 6: an address matches iPAddress names only, a name dNSName names only, ``*`` stands for one
-    whole first label, and the subject's common name counts for nothing. Raises ``SvidError`` with bad_certificate.
-    """
-    parsed = Parsed.from_der(leaf if isinstance(leaf, bytes) else leaf.public_bytes(Encoding.DER))
-    names = parsed.find(x509.SubjectAlternativeName) or x509.SubjectAlternativeName([])
-    hosts = names.get_values_for_type(x509.DNSName)
-    addresses = [str(address) for address in names.get_values_for_type(x509.IPAddress)]
-    try:
-        matches = str(ipaddress.ip_address(host.partition("%")[0])) in addresses
-    except ValueError:
-        matches = any(_dns_matches(name.lower(), host.lower().removesuffix(".")) for name in hosts)
-    if not matches:
-        known = shown(", ".join([*hosts, *addresses])) or "no host at all"
-        message = f"the certificate is not for '{shown(host)}'; it names {known}"
-        raise SvidError([Violation("host-name", Alert.bad_certificate, message)])
-
-
-def _dns_matches(name: str, host: str) -> bool:
-    first, _, rest = host.partition(".")
-    return bool(host) and (name == host or (bool(first and rest) and name == f"*.{rest}"))
