@@ -35,7 +35,7 @@ class Text(Kind):
 
     def read(self, value: Value) -> object:
         """Return the text as written: plain ``3.2`` or ``yes`` stay text, as in a Go node."""
-        return value.text(self.name)
+        return value.text("text")
 
     def check(self, value: object) -> None:
         """Refuse what is not text, is empty or holds NUL."""

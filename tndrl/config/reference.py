@@ -53,13 +53,13 @@ def _lists(section: type[Section], prefix: str) -> Iterator[str]:
 
 def _section(title: str, text: str, section: type[Section]) -> str:
     rows: list[tuple[str, ...]] = []
-    for info in described(section):
-        field = meaning(info)
-        if isinstance(field, Field):
-            default = "required" if info.required else field.default or shown(info.default) or "-"
-            rows.append(
-                (f"`{info.encode_name}`", field.kind.name, default, _meaning(field.text, field.kind.limit))
-            )
+    for info, field in (
+        (info, field) for info in described(section) if isinstance(field := meaning(info), Field)
+    ):
+        default = "required" if info.required else field.default or shown(info.default) or "-"
+        rows.append(
+            (f"`{info.encode_name}`", field.kind.name, default, _meaning(field.text, field.kind.limit))
+        )
     return _markdown(title, text, _FIELD_HEAD, rows)
 
 

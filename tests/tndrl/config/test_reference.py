@@ -1,5 +1,7 @@
 """The reference tables."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 from tndrl.config import SETTINGS
@@ -13,6 +15,12 @@ def test_page_is_current():
     text = DOCS.read_text(encoding="utf-8")
     stands = text.partition("<!-- reference -->\n")[2].partition("<!-- /reference -->")[0]
     assert stands == reference(), "run: python -m tndrl.config.reference, and paste it between the markers"
+
+
+def test_command():
+    """The module prints the tables."""
+    command = [sys.executable, "-m", "tndrl.config.reference"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout == reference()
 
 
 def test_every_setting_has_a_row():
