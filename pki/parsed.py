@@ -25,8 +25,6 @@ MAX_RSA_EXPONENT_BITS = 32
 
 UNREADABLE = (
     ValueError,
-    TypeError,
-    OverflowError,
     UnsupportedAlgorithm,
     x509.InvalidVersion,
     x509.DuplicateExtension,
