@@ -20,10 +20,12 @@ UNTESTED = {
 """Folder or file -> why it has no test file of its own."""
 
 SCENARIOS = {
+    "tests/rogue": "the tests' rogue QUIC peers",
     "tests/support": "the tests' own tools",
     "tests/scripts": "the scripts",
     "tests/test_demo.py": "the demo, as a person runs it",
     "tests/test_readme.py": "the README's code",
+    "tests/wire": "the cases, on the wire against a running node",
 }
 """Test folder or file that mirrors no module -> what it is about. Every other one must mirror one."""
 
