@@ -90,11 +90,16 @@ class Demo:
         self.run("tndrl-pki", "init", "--dir", "ca")
         for name in (*NODES, "operator"):
             self.run("tndrl-pki", "issue", name, "--dir", "ca", "--out", name)
-            shutil.copy(self.folder / "ca" / "ca.crt", self.folder / name)
+            self.trust("ca", name)
         self.step("Another authority signs a stranger, who trusts ours")
         self.run("tndrl-pki", "init", "--dir", "other-ca")
         self.run("tndrl-pki", "issue", "operator", "--dir", "other-ca", "--out", "stranger")
-        shutil.copy(self.folder / "ca" / "ca.crt", self.folder / "stranger")
+        self.trust("ca", "stranger")
+
+    def trust(self, authority: str, who: str) -> None:
+        """Give the folder ``who`` the certificate of ``authority``, and nothing of its key."""
+        self.show(("cp", f"{authority}/ca.crt", f"{who}/"))
+        shutil.copy(self.folder / authority / "ca.crt", self.folder / who)
 
     def start_node(self, name: str) -> str:
         """Start a node and return the address that its ready line names."""
