@@ -32,7 +32,8 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Other processes' files would otherwise look like leaks, and a unix socket's path ends at 107 bytes.
     """
     tmp_path_factory.getbasetemp()
-    folder = Path(tempfile.mkdtemp(prefix="tndrl-t-", dir="/tmp"))
+    shortest = "/tmp" if os.access("/tmp", os.W_OK) else None
+    folder = Path(tempfile.mkdtemp(prefix="tndrl-t-", dir=shortest))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))
         patch.setenv("TMPDIR", str(folder))
