@@ -24,14 +24,10 @@ the class and the attributes, never on the text. Text that a peer sent is escape
 
 from __future__ import annotations
 
-MAX_PEER_TEXT = 200
-"""Characters of a peer's own words that a message or a log line repeats at most."""
+from pki.errors import shown
 
-
-def peer_text(text: str, limit: int = MAX_PEER_TEXT) -> str:
-    """Return a peer's words made safe to print: control and non-ASCII characters escaped, shortened to ``limit``."""
-    safe = text[: limit + 1].encode("unicode_escape").decode("ascii")
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+peer_text = shown
+"""Return a peer's words made safe to print: escaped to ASCII and shortened, to 200 characters unless told otherwise."""
 
 
 class TndrlError(Exception):

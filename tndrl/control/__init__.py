@@ -1,0 +1,1 @@
+"""The Control service: is the node there, how is it, stop it."""

@@ -12,16 +12,25 @@ LINGER = 5.0
 """Seconds that one direction may go on after the other has ended."""
 
 
+Filter = Callable[[bytes], bytes]
+"""Sees bytes that pass and returns those to pass on."""
+
+
+def unchanged(data: bytes) -> bytes:
+    """Return ``data``."""
+    return data
+
+
 async def splice(
-    near: ByteStream, far: ByteStream, *, inbound: Callable[[bytes], bytes] | None = None
+    near: ByteStream, far: ByteStream, *, outbound: Filter = unchanged, inbound: Filter = unchanged
 ) -> TndrlError | None:
     """Carry bytes both ways between ``near`` and ``far`` until both directions have ended.
 
-    ``inbound`` sees what goes from ``far`` to ``near`` and returns what is to be passed on. Returns None after an
-    orderly end, and the error of whichever side failed first otherwise; the other side is the caller's to end.
-    Safe to cancel; the streams stay the caller's to close.
+    ``outbound`` filters what goes from ``near`` to ``far``, ``inbound`` what comes back. Returns None after an orderly
+    end, and otherwise the error of the side that failed first; the other side is the caller's to end. Safe to cancel;
+    the streams stay the caller's to close.
     """
-    outward = asyncio.ensure_future(_pump(near, far, None))
+    outward = asyncio.ensure_future(_pump(near, far, outbound))
     inward = asyncio.ensure_future(_pump(far, near, inbound))
     pumps = {outward, inward}
     try:
@@ -40,10 +49,8 @@ async def splice(
     return None
 
 
-async def _pump(source: ByteStream, sink: ByteStream, through: Callable[[bytes], bytes] | None) -> None:
+async def _pump(source: ByteStream, sink: ByteStream, through: Filter) -> None:
     while data := await source.receive():
-        if through is not None:
-            data = through(data)
-        if data:
-            await sink.send(data)
+        if passed := through(data):
+            await sink.send(passed)
     await sink.send_eof()

@@ -21,8 +21,8 @@ logger = logging.getLogger("tndrl.transport")
 OpenStream = Callable[[], Awaitable[QuicStream]]
 """Opens the QUIC stream behind one local connection; raises TndrlError."""
 
-PREFACE_TIMEOUT = 5.0
-"""Seconds a local gRPC client has for its first bytes, when it is to be told why there is no connection."""
+REFUSAL_TIMEOUT = 5.0
+"""Seconds a local gRPC client has for its first call, which is told why there is no connection."""
 
 
 class ChannelSocket:
@@ -86,24 +86,13 @@ class ChannelSocket:
         try:
             stream = await self._open_stream()
         except TndrlError as error:
-            async with asyncio.timeout(PREFACE_TIMEOUT):
-                await _receive_preface(local)
-            await local.send(http2.SETTINGS + http2.goaway(str(error), processed=False))
+            async with asyncio.timeout(REFUSAL_TIMEOUT):
+                await http2.refuse(local, str(error))
             return
         gate = http2.FrameGate()
         try:
-            error = await splice(local, stream, inbound=gate.feed)
+            broken = await splice(local, stream, inbound=gate.feed)
         finally:
             await stream.aclose()
-        if error is not None and gate.is_between_frames:
-            await local.send(http2.goaway(str(error), processed=True))
-
-
-async def _receive_preface(local: ByteStream) -> None:
-    """Read until the client's preface is in: grpcio takes no reason before it has sent that."""
-    received = 0
-    while received < len(http2.PREFACE):
-        data = await local.receive()
-        if not data:
-            return
-        received += len(data)
+        if broken is not None and gate.is_between_frames:
+            await local.send(http2.goaway(str(broken)))

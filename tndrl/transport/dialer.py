@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import grpc.aio
-from pki.credentials import Credentials
 
+from pki.credentials import Credentials
 from pki.spiffe import SpiffeId
 from tndrl.errors import (
     ConnectError,
@@ -99,7 +99,7 @@ class MuxDialer:
             return
         tasks, self._tasks = self._tasks, None
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
         for channel_socket in self._sockets.values():
             await channel_socket.aclose()
         for task in self._dialling.values():
@@ -217,7 +217,7 @@ class MuxDialer:
             infos = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
         except OSError as error:
             raise NameResolutionError(str(target), error.strerror or str(error)) from error
-        return [(info[0], info[4]) for info in infos]
+        return [(family, cast("Address", address)) for family, _type, _protocol, _name, address in infos]
 
     async def _handshake(self, target: Target, family: int, address: Address) -> Session:
         policy = ServerPolicy(self._credentials.bundle, target.host, target.expected)

@@ -17,8 +17,8 @@ from aioquic.quic.packet import (
     encode_quic_version_negotiation,
     pull_quic_header,
 )
-from pki.credentials import Credentials
 
+from pki.credentials import Credentials
 from tndrl.errors import ConnectionClosedError, PortClosedError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.tls import VerifyPeer
@@ -72,7 +72,6 @@ class Endpoint:
         self._server = server
         self._by_connection_id: dict[bytes, Session] = {}
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
-        self._accepting = server is not None
         self._udp = UdpSocket(
             bind_udp(host, port),
             on_datagram=self._receive,
@@ -104,10 +103,6 @@ class Endpoint:
         quic.connect(address, now=asyncio.get_running_loop().time())
         session.flush()
         return session
-
-    def stop_accepting(self) -> None:
-        """Drop handshakes that begin from now on."""
-        self._accepting = False
 
     def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close every session with ``code`` and ``reason``, then the socket."""
@@ -198,7 +193,7 @@ class Endpoint:
                 address,
             )
             return None
-        if header.packet_type is not QuicPacketType.INITIAL or not self._accepting:
+        if header.packet_type is not QuicPacketType.INITIAL:
             return None
         return self._new_server_session(self._server, configuration, header, address)
 

@@ -1,34 +1,59 @@
-"""The little of HTTP/2 (RFC 9113) that a bridge needs: to end a connection with a reason, between two frames."""
+"""The little of HTTP/2 (RFC 9113) that a bridge needs: to end a connection with a reason that callers get to see.
+
+grpcio shows a GOAWAY's debug text in the details of the calls that it ends, if three things hold, all of them tried:
+the connection began with SETTINGS, the call's HEADERS had been sent, and the last stream ID covers the call. With a
+lower one grpcio takes the call for unprocessed and tries again at once, for ever.
+"""
 
 from __future__ import annotations
 
 import struct
 
+from tndrl.transport.stream import ByteStream
+
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113 section 3.4)."""
-
-_HEADER = 9
-_GOAWAY = 0x07
-_SETTINGS = 0x04
-_INTERNAL_ERROR = 0x02
-_MAX_STREAM_ID = 0x7FFFFFFF
 
 LARGEST_HELD_FRAME = 64 * 1024
 """Bytes of a frame that is held back until it is whole; a larger one is passed on as it comes."""
 
-SETTINGS = struct.pack(">I", 0)[1:] + bytes([_SETTINGS, 0]) + bytes(4)
+_HEADER = 9
+_HEADERS, _SETTINGS, _GOAWAY = 0x01, 0x04, 0x07
+_NO_ERROR = 0x00
+_MAX_STREAM_ID = 0x7FFFFFFF
+
+
+def _frame(kind: int, body: bytes) -> bytes:
+    return struct.pack(">I", len(body))[1:] + bytes([kind, 0]) + bytes(4) + body
+
+
+SETTINGS = _frame(_SETTINGS, b"")
 """An empty SETTINGS frame, with which a server begins."""
 
 
-def goaway(reason: str, *, processed: bool) -> bytes:
-    """Return a GOAWAY frame that makes grpcio fail calls with ``reason`` in their details.
+def goaway(reason: str) -> bytes:
+    """Return the GOAWAY frame that ends every call of a connection with ``reason`` in its details."""
+    return _frame(_GOAWAY, struct.pack(">II", _MAX_STREAM_ID, _NO_ERROR) + reason.encode("utf-8", "replace"))
 
-    ``processed`` says whether calls may have reached the peer: only where none did may a client retry by itself
-    (RFC 9113 section 6.8).
+
+async def refuse(client: ByteStream, reason: str) -> None:
+    """Play the server of an HTTP/2 connection just long enough to fail the client's first call with ``reason``.
+
+    Ends what we send; returns early if the client ends first. Waits for the client as long as it takes: bound it.
     """
-    text = reason.encode("utf-8", "replace")
-    body = struct.pack(">II", _MAX_STREAM_ID if processed else 0, _INTERNAL_ERROR) + text
-    return struct.pack(">I", len(body))[1:] + bytes([_GOAWAY, 0]) + bytes(4) + body
+    await client.send(SETTINGS)
+    waiting, skip = bytearray(), len(PREFACE)
+    while data := await client.receive():
+        waiting += data
+        while len(waiting) >= skip + _HEADER:
+            if waiting[skip + 3] == _HEADERS:
+                await client.send(goaway(reason))
+                await client.send_eof()
+                return
+            skip += _HEADER + int.from_bytes(waiting[skip : skip + 3], "big")
+            passed = min(skip, len(waiting))
+            del waiting[:passed]
+            skip -= passed
 
 
 class FrameGate:
@@ -49,19 +74,24 @@ class FrameGate:
             self._held += data
             data = bytes(self._held)
             self._held.clear()
-        end = min(self._passing, len(data))
-        self._passing -= end
+        end = self._boundary(data)
+        if end < len(data):
+            self._held += data[end:]
+            return data[:end]
+        return data
+
+    def _boundary(self, data: bytes) -> int:
+        """Return how much of ``data`` may be passed on."""
         size = len(data)
+        end = min(self._passing, size)
+        self._passing -= end
         while self._passing == 0 and size - end >= _HEADER:
             length = _HEADER + int.from_bytes(data[end : end + 3], "big")
             if size - end >= length:
                 end += length
             elif length > LARGEST_HELD_FRAME:
                 self._passing = length - (size - end)
-                end = size
+                return size
             else:
                 break
-        if end < size:
-            self._held += data[end:]
-            return data[:end]
-        return data
+        return end

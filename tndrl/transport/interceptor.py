@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -13,14 +13,18 @@ import grpc.aio
 from tndrl.transport import registry
 
 
-class CallCounter:
-    """Counts running calls, from any thread; tells when the first begins and the last ends."""
+class CallGate:
+    """Counts running calls, from any thread, and lets none in once it is closed."""
 
     def __init__(self, on_change: Callable[[int], None] | None = None) -> None:
         self._lock = threading.Lock()
         self._running = 0
         self._total = 0
+        self._refusal: str | None = None
         self._on_change = on_change
+
+    def __repr__(self) -> str:
+        return f"<CallGate {self._running} running, {self._refusal or 'open'}>"
 
     @property
     def running(self) -> int:
@@ -29,16 +33,26 @@ class CallCounter:
 
     @property
     def total(self) -> int:
-        """Calls begun since the start."""
+        """Calls let in since the start."""
         return self._total
 
-    def __enter__(self) -> None:
+    def close(self, reason: str) -> None:
+        """Refuse every further call with ``reason``; those that run go on."""
         with self._lock:
+            self._refusal = reason
+
+    def enter(self) -> str | None:
+        """Count a call and return None, or return why it is refused."""
+        with self._lock:
+            if self._refusal is not None:
+                return self._refusal
             self._running += 1
             self._total += 1
             self._tell()
+        return None
 
-    def __exit__(self, *_error: object) -> None:
+    def leave(self) -> None:
+        """A call that was let in has ended."""
         with self._lock:
             self._running -= 1
             self._tell()
@@ -48,28 +62,28 @@ class CallCounter:
             self._on_change(self._running)
 
 
-class PeerInterceptor(grpc.aio.ServerInterceptor):
+class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Refuses calls over local connections that no verified peer stands behind (UNAUTHENTICATED)."""
 
-    def __init__(self, calls: CallCounter) -> None:
-        self._calls = calls
+    def __init__(self, gate: CallGate) -> None:
+        self._gate = gate
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> grpc.RpcMethodHandler[Any, Any]:
         """Wrap whichever of its four behaviours the handler has."""
         handler = await continuation(handler_call_details)
         if handler is None:
-            return handler
+            return None  # type: ignore[return-value] # means UNIMPLEMENTED; the stubs leave it out
         kind = ("stream" if handler.request_streaming else "unary") + (
             "_stream" if handler.response_streaming else "_unary"
         )
         behaviour = getattr(handler, kind)
         wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
         make = getattr(grpc, f"{kind}_rpc_method_handler")
-        wrapped: grpc.RpcMethodHandler = make(
+        wrapped: grpc.RpcMethodHandler[Any, Any] = make(
             wrap(behaviour), handler.request_deserializer, handler.response_serializer
         )
         return wrapped
@@ -78,16 +92,20 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
         if not inspect.iscoroutinefunction(_function_of(behaviour)):
 
             def call_in_thread(request: object, context: grpc.ServicerContext) -> object:
-                _admit_sync(context)
-                with self._calls:
+                self._admit_in_thread(context)
+                try:
                     return behaviour(request, context)
+                finally:
+                    self._gate.leave()
 
             return call_in_thread
 
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-            await _admit(context)
-            with self._calls:
+            await self._admit(context)
+            try:
                 return await behaviour(request, context)
+            finally:
+                self._gate.leave()
 
         return call
 
@@ -98,42 +116,45 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
             async def stream(
                 request: object, context: grpc.aio.ServicerContext[Any, Any]
             ) -> AsyncIterator[object]:
-                await _admit(context)
-                with self._calls:
+                await self._admit(context)
+                try:
                     async for response in behaviour(request, context):
                         yield response
+                finally:
+                    self._gate.leave()
 
             return stream
         if inspect.iscoroutinefunction(function):
             return self._wrap_unary(behaviour)  # writes with context.write()
 
-        def stream_in_thread(request: object, context: grpc.ServicerContext) -> Any:
-            _admit_sync(context)
-            with self._calls:
+        def stream_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
+            self._admit_in_thread(context)
+            try:
                 yield from behaviour(request, context)
+            finally:
+                self._gate.leave()
 
         return stream_in_thread
+
+    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        if (refusal := self._enter(context)) is not None:
+            await context.abort(*refusal)
+
+    def _admit_in_thread(self, context: grpc.ServicerContext) -> None:
+        if (refusal := self._enter(context)) is not None:
+            context.abort(*refusal)
+
+    def _enter(self, context: Any) -> tuple[grpc.StatusCode, str] | None:
+        peer = registry.lookup(context.peer())
+        if peer is None:
+            return grpc.StatusCode.UNAUTHENTICATED, "this connection does not come from a verified peer"
+        if (reason := self._gate.enter()) is not None:
+            return grpc.StatusCode.UNAVAILABLE, reason
+        registry.enter(peer)
+        return None
 
 
 def _function_of(behaviour: Callable[..., Any]) -> Callable[..., Any]:
     """Return what decides the kind of a behaviour: a callable object's ``__call__``."""
-    if inspect.isfunction(behaviour) or inspect.ismethod(behaviour):
-        return behaviour
-    return behaviour.__call__
-
-
-_NOT_VERIFIED = "this connection does not come from a verified peer"
-
-
-async def _admit(context: grpc.aio.ServicerContext[Any, Any]) -> None:
-    peer = registry.lookup(context.peer())
-    if peer is None:
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, _NOT_VERIFIED)
-    registry.enter(peer)
-
-
-def _admit_sync(context: grpc.ServicerContext) -> None:
-    peer = registry.lookup(context.peer())
-    if peer is None:
-        context.abort(grpc.StatusCode.UNAUTHENTICATED, _NOT_VERIFIED)
-    registry.enter(peer)
+    plain = inspect.isfunction(behaviour) or inspect.ismethod(behaviour)
+    return behaviour if plain else type(behaviour).__call__

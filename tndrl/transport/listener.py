@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 
 from pki.credentials import Credentials
-
 from pki.spiffe import IdPattern
 from tndrl.errors import (
     ConfigError,
@@ -60,6 +59,7 @@ class MuxListener:
         self._settings = settings or QuicSettings()
         self._backends: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
+        self._bridges: dict[QuicStream, tuple[int, http2.FrameGate]] = {}
         self._counters: Counter[str] = Counter()
         self._confirmed: set[Session] = set()
         self._endpoint: Endpoint | None = None
@@ -93,9 +93,15 @@ class MuxListener:
         """Send streams of ``stream_type`` to the gRPC server that listens on the unix socket ``backend``."""
         self._backends[stream_type] = backend
 
-    def refuse(self, stream_type: int, reason: str) -> None:
-        """Answer new streams of ``stream_type`` with GOAWAY and ``reason`` from now on."""
+    async def refuse(self, stream_type: int, reason: str) -> None:
+        """Answer new streams of ``stream_type`` with ``reason`` from now on, and send GOAWAY on those there are."""
         self._refusals[stream_type] = reason
+        for stream, (carried, gate) in tuple(self._bridges.items()):
+            if carried == stream_type and gate.is_between_frames:
+                try:
+                    await stream.send(http2.goaway(reason))
+                except TndrlError as error:
+                    logger.debug("%r ended before its GOAWAY: %s", stream, error)
 
     async def __aenter__(self) -> Self:
         try:
@@ -224,14 +230,16 @@ class MuxListener:
                 await self._turn_away(stream, "the service cannot be reached; try again later")
                 return
             self._counters["streams_bridged"] += 1
-            await self._splice(backend, stream)
+            gate = http2.FrameGate()
+            self._bridges[stream] = (stream_type, gate)
+            await self._splice(backend, stream, gate)
         finally:
+            self._bridges.pop(stream, None)
             registry.unregister(name)
 
-    async def _splice(self, backend: UnixStream, stream: QuicStream) -> None:
+    async def _splice(self, backend: UnixStream, stream: QuicStream, gate: http2.FrameGate) -> None:
         try:
-            error = await splice(backend, stream)
-            if error is not None:
+            if await splice(backend, stream, outbound=gate.feed) is not None:
                 backend.abort(ErrorCode.CANCELLED)
         except BaseException:
             backend.abort(ErrorCode.CANCELLED)
@@ -241,10 +249,9 @@ class MuxListener:
 
     async def _turn_away(self, stream: QuicStream, reason: str) -> None:
         self._counters["streams_refused"] += 1
-        await stream.send(http2.SETTINGS + http2.goaway(reason, processed=False))
-        await stream.send_eof()
         try:
             async with asyncio.timeout(REFUSAL_LINGER):
+                await http2.refuse(stream, reason)
                 while await stream.receive():
                     pass
         except TimeoutError:

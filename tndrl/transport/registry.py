@@ -7,7 +7,7 @@ import threading
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pki.spiffe import SpiffeId
 from tndrl.errors import UsageError
@@ -61,7 +61,7 @@ def enter(peer: PeerIdentity) -> None:
     _current.set(peer)
 
 
-def peer_identity(context: ServicerContext | AioServicerContext | None = None) -> PeerIdentity:
+def peer_identity(context: ServicerContext | AioServicerContext[Any, Any] | None = None) -> PeerIdentity:
     """Return the verified identity of whoever made the call that is being handled.
 
     Without ``context`` it works in a handler and in tasks that the handler started. Metadata of the call plays no

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import struct
-import sys
 from pathlib import Path
 
 from tndrl.errors import StreamClosedError, StreamResetError, UsageError
@@ -32,7 +31,7 @@ def is_own_process(connection: socket.socket) -> bool:
 
     Linux tells the process (SO_PEERCRED), macOS the user only (LOCAL_PEERCRED).
     """
-    if sys.platform == "linux":
+    if hasattr(socket, "SO_PEERCRED"):
         size = struct.calcsize("3i")
         pid, _uid, _gid = struct.unpack(
             "3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)

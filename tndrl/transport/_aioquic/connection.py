@@ -148,6 +148,7 @@ class AuthenticatedConnection(FlowControl):
         VerifyingContext.adopt(self.tls, self._verify_peer)
 
     def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        assert isinstance(self.tls, VerifyingContext)
         self.tls.receive_epoch = context.epoch
         super()._handle_crypto_frame(context, frame_type, buf)
 

@@ -123,7 +123,7 @@ class VerifyingContext(tls.Context):
 
     def _client_handle_hello(self, input_buf: Buffer, output_buf: Buffer) -> None:
         # RFC 8446 section 4.1.3: the echo must be what we sent, and QUIC sends none (RFC 9001 section 8.4).
-        if tls.pull_server_hello(Buffer(data=input_buf.data)).legacy_session_id != self.legacy_session_id:
+        if tls.pull_server_hello(_copy(input_buf)).legacy_session_id != self.legacy_session_id:
             raise alert(Alert.illegal_parameter, "ServerHello echoes a session id that was not sent")
         super()._client_handle_hello(input_buf, output_buf)
 
@@ -164,3 +164,7 @@ class VerifyingContext(tls.Context):
             super()._check_certificate_verify_signature(verify)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise alert(Alert.decrypt_error, "CertificateVerify cannot be checked") from error
+
+
+def _copy(buffer: Buffer) -> Buffer:
+    return Buffer(data=buffer.data_slice(0, buffer.capacity))

@@ -1,0 +1,335 @@
+"""A node: one QUIC listener, the Control service, and the services users add, each on a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from pki.credentials import Credentials
+from pki.spiffe import IdPattern
+from tndrl._version import __version__
+from tndrl.config import Config, load_config, parse_address
+from tndrl.control.service import ControlPlane
+from tndrl.control.state import NodeState, StateMachine
+from tndrl.errors import UsageError
+from tndrl.node.lock import StateDirectory
+from tndrl.node.peer import Peer, reach, resolve_target
+from tndrl.node.trust import load_credentials, patterns, quic_settings
+from tndrl.transport.codes import ErrorCode
+from tndrl.transport.dialer import MuxDialer
+from tndrl.transport.grpc_server import GrpcServer, Register
+from tndrl.transport.interceptor import CallGate, PeerInterceptor
+from tndrl.transport.listener import MuxListener
+from tndrl.transport.stream_type import StreamType, type_name, validate_user_type
+
+logger = logging.getLogger("tndrl.node")
+
+MAX_MESSAGE = 4 * 1024 * 1024
+"""Bytes of a message that a user's service takes, unless it says otherwise."""
+
+MAX_CONTROL_MESSAGE = 64 * 1024
+"""Bytes of a message that Control takes."""
+
+LAST_GRACE = 0.25
+"""Seconds for the last answers to be written, once their handlers have returned."""
+
+SETTLE_TIMEOUT = 0.5
+"""Seconds for the last answers to leave, before connections are closed."""
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds between thread switches: ten times Python's default keeps Ping waiting behind a busy handler."""
+
+
+@dataclass(frozen=True)
+class StopRequest:
+    """How the node is to stop."""
+
+    graceful: bool
+    timeout: float
+    """Seconds for running calls to finish."""
+    reason: str
+
+
+class Node:
+    """Serves Control and the services added to it, to peers whose certificates it verifies.
+
+    Add services, then either ``await node.serve()`` or use it as an async context manager: inside, it is READY.
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config or load_config()
+        self._machine = StateMachine(lambda state: logger.info("%s", state.name))
+        self._calls = CallGate(self._calls_changed)
+        self._control_calls = CallGate()
+        self._started_at = time.monotonic()
+        self._credentials: Credentials | None = None
+        self._listener: MuxListener | None = None
+        self._dialer: MuxDialer | None = None
+        self._control: GrpcServer | None = None
+        self._services: dict[int, tuple[Register, int]] = {}
+        self._servers: dict[int, GrpcServer] = {}
+        self._request: StopRequest | None = None
+        self._wake = asyncio.Event()  # a stop was requested, or made harder
+        self._stopped = asyncio.Event()
+        self._drained = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runner: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        who = self.identity if self._credentials else "no identity yet"
+        return f"<Node {who}, {self.state.name}, {self.active_tasks} tasks>"
+
+    # What users do with it
+
+    def add_service(self, stream_type: int, register: Register, *, max_message: int = MAX_MESSAGE) -> None:
+        """Serve what ``register`` adds to a grpc.aio server, on streams of ``stream_type`` (0x10 to 0xef).
+
+        The server runs on a thread and event loop of its own. ``max_message`` is in bytes. Raises UsageError for a
+        type that is not free, one that is taken, and once the node has been started.
+        """
+        if self._runner is not None:
+            raise UsageError("add services before the node is started")
+        if validate_user_type(stream_type) in self._services:
+            raise UsageError(f"stream type {stream_type:#04x} has a service already")
+        self._services[stream_type] = (register, max_message)
+
+    async def serve(self) -> bool:
+        """Start, serve until stopped, and return whether running calls could finish.
+
+        Raises ConfigError. When cancelled it stops at once.
+        """
+        async with self:
+            await self._stopped.wait()
+        return self._drained
+
+    async def stop(self, *, graceful: bool = True, timeout: float | None = None, reason: str = "") -> bool:
+        """Stop, and return whether running calls could finish.
+
+        Graceful: running calls have ``timeout`` seconds (``server.drainTimeout`` if None). Asked a second time
+        without grace, it ends at once. Safe to cancel: the node stops all the same.
+        """
+        self._ask(StopRequest(graceful, self._limit(timeout), reason or "the node was stopped"))
+        await self._stopped.wait()
+        return self._drained
+
+    @asynccontextmanager
+    async def connect(self, target: str) -> AsyncIterator[Peer]:
+        """Connect to a peer over this node's own connections, which calls to the same peer share.
+
+        Takes and raises what :func:`tndrl.connect` does.
+        """
+        if self._dialer is None:
+            raise UsageError("the node is not running")
+        yield await reach(self._dialer, resolve_target(target, self.config))
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = self._loop.create_future()
+        self._runner = asyncio.create_task(self._run(ready), name="tndrl node")
+        await asyncio.wait({self._runner, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if self._runner.done():
+            ready.cancel()
+            self._runner.result()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        assert self._runner is not None
+        self._ask(StopRequest(kind is None, self._limit(None), "the node was stopped"))
+        await self._runner
+
+    # What it says of itself; also the Control service's view, from its own thread
+
+    @property
+    def identity(self) -> str:
+        """The node's SPIFFE ID, from its certificate; raises UsageError before it is loaded."""
+        if self._credentials is None:
+            raise UsageError("the node has no identity before it is started")
+        return str(self._credentials.spiffe_id)
+
+    @property
+    def address(self) -> str:
+        """The bound address, ``host:port``; raises UsageError unless the node is running."""
+        if self._listener is None:
+            raise UsageError("the node is not running")
+        return self._listener.address
+
+    @property
+    def state(self) -> NodeState:
+        """Where the node stands in its life."""
+        return self._machine.current
+
+    @property
+    def uptime(self) -> float:
+        """Seconds since the node was made."""
+        return time.monotonic() - self._started_at
+
+    @property
+    def active_tasks(self) -> int:
+        """Calls of users' services that run now."""
+        return self._calls.running
+
+    def stats(self) -> dict[str, int]:
+        """Return every counter."""
+        listener = self._listener.stats() if self._listener is not None else {}
+        dialer = self._dialer.stats() if self._dialer is not None else {}
+        return {
+            **listener,
+            **{f"dialer.{name}": value for name, value in dialer.items()},
+            "calls_running": self._calls.running,
+            "calls_total": self._calls.total,
+            "control_calls_total": self._control_calls.total,
+        }
+
+    def metadata(self) -> Mapping[str, str]:
+        """Return version, address and counters as text, for GetStatus."""
+        about = {"version": __version__, "address": self.address}
+        return {**about, **{name: str(value) for name, value in sorted(self.stats().items())}}
+
+    def request_shutdown(self, *, graceful: bool, timeout: float | None, reason: str) -> str | None:
+        """Begin to stop; returns None if accepted, else why not. May be called from any thread."""
+        current = self._request
+        if current is not None and (graceful or not current.graceful):
+            return f"the node is stopping already: {current.reason}"
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._ask, StopRequest(graceful, self._limit(timeout), reason))
+        return None
+
+    # private
+
+    def _calls_changed(self, running: int) -> None:
+        """Called from the services' threads."""
+        self._machine.note_tasks(running)
+        if running == 0 and self._request is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _limit(self, timeout: float | None) -> float:
+        return self.config.server.drain_timeout if timeout is None else timeout
+
+    def _ask(self, request: StopRequest) -> None:
+        """Take a request to stop; a later one counts only if it is harder."""
+        if self._request is None or (self._request.graceful and not request.graceful):
+            self._request = request
+            self._wake.set()
+
+    async def _run(self, ready: asyncio.Future[None]) -> None:
+        """Own everything the node has, from start to stop, in one task."""
+        directory = Path(tempfile.mkdtemp(prefix="tndrl-"))
+        try:
+            self._credentials = load_credentials(self.config)
+            name = self._credentials.spiffe_id.path.rpartition("/")[2]
+            with StateDirectory(self.config.state_path(name)):
+                await self._run_services(directory, self._credentials, ready)
+        finally:
+            shutil.rmtree(directory)
+            if self.state in (NodeState.READY, NodeState.BUSY):
+                self._machine.advance(NodeState.DRAINING)
+            if self.state is not NodeState.STOPPED:
+                self._machine.advance(NodeState.STOPPED)
+            self._stopped.set()
+
+    async def _run_services(
+        self, directory: Path, credentials: Credentials, ready: asyncio.Future[None]
+    ) -> None:
+        config, settings = self.config, quic_settings(self.config)
+        address = parse_address(config.server.addr, listen=True)
+        admins = patterns(config.control.admins) if config.control.admins is not None else ()
+        if config.control.admins is None:
+            admins = (IdPattern.parse(self.identity),)
+        plane = ControlPlane(self, admins)
+        listener = MuxListener(
+            credentials,
+            host=address.host,
+            port=address.port,
+            allow=patterns(config.server.allow or ()),
+            type_timeout=config.transport.type_timeout,
+            settings=settings,
+        )
+        dialer = MuxDialer(credentials, connect_timeout=config.transport.connect_timeout, settings=settings)
+        async with listener, dialer:
+            self._listener, self._dialer = listener, dialer
+            try:
+                await self._start_servers(directory, plane)
+                sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
+                self._machine.advance(NodeState.READY)
+                ready.set_result(None)
+                await self._wake.wait()
+                await self._shut_down(listener, plane)
+            finally:
+                for server in (*self._servers.values(), *([self._control] if self._control else [])):
+                    await server.stop()
+                self._listener = self._dialer = None
+
+    async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
+        assert self._listener is not None
+        for stream_type, (register, max_message) in self._services.items():
+            server = GrpcServer(
+                type_name(stream_type),
+                directory / f"{stream_type:02x}",
+                register,
+                interceptors=[PeerInterceptor(self._calls)],
+                max_message=max_message,
+            )
+            await server.start()
+            self._servers[stream_type] = server
+            self._listener.bind(stream_type, server.path)
+        self._control = GrpcServer(
+            "control",
+            directory / "control",
+            plane.register,
+            interceptors=[PeerInterceptor(self._control_calls)],
+            max_message=MAX_CONTROL_MESSAGE,
+        )
+        await self._control.start()
+        await self._control.run(lambda: plane.set_serving(serving=True))
+        self._listener.bind(StreamType.CONTROL, self._control.path)
+
+    async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
+        """Refuse what is new, let run what runs, and stop Control last."""
+        assert self._request is not None
+        assert self._control is not None
+        reason = self._request.reason
+        logger.info("stopping: %s", reason)
+        self._machine.advance(NodeState.DRAINING)
+        self._calls.close(f"the node is draining: {reason}")
+        for stream_type in self._services:
+            await listener.refuse(stream_type, f"the node is draining: {reason}")
+        await self._control.run(lambda: plane.set_serving(serving=False))
+        self._drained = await self._drain()
+        await self._stop_servers(self._servers.values())
+        self._control_calls.close(f"the node shuts down: {reason}")
+        await listener.refuse(StreamType.CONTROL, f"the node shuts down: {reason}")
+        await self._stop_servers([self._control])
+        await listener.settle(SETTLE_TIMEOUT)
+        await listener.aclose(ErrorCode.SHUTDOWN, f"the node shuts down: {reason}")
+        self._machine.advance(NodeState.STOPPED)
+
+    async def _drain(self) -> bool:
+        """Wait for running calls; returns whether all of them ended in time and undisturbed."""
+        started = time.monotonic()
+        while self._calls.running:
+            assert self._request is not None
+            left = started + self._request.timeout - time.monotonic()
+            if left <= 0 or not self._request.graceful:
+                return False
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        return True
+
+    async def _stop_servers(self, servers: Iterable[GrpcServer]) -> None:
+        grace = LAST_GRACE if self._drained else 0.0
+        await asyncio.gather(*(server.drain(grace) for server in servers))
+        for server in servers:
+            await server.stop()

@@ -1,0 +1,95 @@
+"""Calling a peer: a verified connection, and ordinary gRPC channels on it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pki.spiffe import SpiffeId
+from tndrl.config import Config, load_config, parse_address
+from tndrl.errors import ConfigError, TndrlError
+from tndrl.node.trust import load_credentials, quic_settings
+from tndrl.transport.dialer import MuxDialer, Target
+
+if TYPE_CHECKING:
+    import grpc.aio
+
+
+class Peer:
+    """A node at the other end of a verified connection."""
+
+    def __init__(self, dialer: MuxDialer, target: Target, identity: SpiffeId) -> None:
+        self.address = str(target)
+        self.identity = str(identity)
+        self._dialer = dialer
+        self._target = target
+
+    def __repr__(self) -> str:
+        return f"<Peer {self.identity} at {self.address}>"
+
+    def channel(self, stream_type: int, *, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+        """Return a channel to the peer's services of ``stream_type``, for ordinary generated stubs.
+
+        It lives on a QUIC stream of its own, connects with the first call and again after a loss. It belongs to
+        the running event loop and closes with the peer. ``options`` are grpcio's channel arguments.
+        """
+        return self._dialer.channel(self._target, stream_type, options=options)
+
+    async def confirmed(self) -> None:
+        """Wait until the peer has verified us too; raises CertificateRefusedError if it refused. Safe to cancel."""
+        session = await self._dialer.dial(self._target)
+        await session.wait_confirmed()
+
+    @property
+    def failure(self) -> TndrlError | None:
+        """Why the connection failed or ended last; None while it lives."""
+        return self._dialer.failure(self._target)
+
+
+@asynccontextmanager
+async def connect(
+    target: str,
+    *,
+    config: Config | None = None,
+    pki_dir: str | Path | None = None,
+    timeout: float | None = None,
+) -> AsyncIterator[Peer]:
+    """Connect to ``target``, a name from ``peers`` or ``host:port``, and close when the block is left.
+
+    ``pki_dir`` holds ``ca.crt``, ``tndrl.crt`` and ``tndrl.key``, for a script without ``config``. Waits at most
+    ``timeout`` seconds (``transport.connectTimeout`` if None). Returns once the peer's certificate is verified; that
+    the peer accepted ours is known a round trip later, see :meth:`Peer.confirmed`. Raises ConfigError, ConnectError
+    and IdentityError.
+    """
+    if config is None:
+        config = load_config(flags={} if pki_dir is None else {"pki.dir": str(pki_dir)})
+    elif pki_dir is not None:
+        raise ConfigError("give connect() either config or pki_dir, not both", key="pki.dir")
+    whom = resolve_target(target, config)
+    dialer = MuxDialer(
+        load_credentials(config),
+        connect_timeout=config.transport.connect_timeout if timeout is None else timeout,
+        settings=quic_settings(config),
+    )
+    async with dialer:
+        yield await reach(dialer, whom)
+
+
+async def reach(dialer: MuxDialer, target: Target) -> Peer:
+    """Return the peer at ``target`` over a dialer's connection; raises as :func:`connect`."""
+    session = await dialer.dial(target)
+    assert session.peer_id is not None
+    return Peer(dialer, target, session.peer_id)
+
+
+def resolve_target(target: str, config: Config) -> Target:
+    """Return whom ``target`` means: a peer of the configuration by its name, or an address. Raises ConfigError."""
+    named = config.peer(target)
+    if named is None and ":" not in target:
+        known = ", ".join(peer.name for peer in config.peers) or "there are none"
+        raise ConfigError(f"'{target}' is neither host:port nor a name from peers ({known})", key="peers")
+    address = parse_address(named.addr if named is not None else target)
+    identity = named.identity if named is not None else None
+    return Target(address.host, address.port, SpiffeId.parse(identity) if identity else None)

@@ -1,0 +1,123 @@
+"""A grpc.aio server on a thread and event loop of its own, so that no handler can hold up another service."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from tndrl.transport.unix import checked_path
+
+logger = logging.getLogger("tndrl.transport")
+
+Register = Callable[[grpc.aio.Server], None]
+"""Adds servicers to a server, as the generated ``add_..._to_server`` functions do."""
+
+
+class GrpcServer:
+    """Runs one grpc.aio server on a unix socket. Start it and stop it from any event loop."""
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        register: Register,
+        *,
+        interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]],
+        max_message: int,
+        max_metadata: int = 8 * 1024,
+        max_concurrent_streams: int = 100,
+    ) -> None:
+        self.name = name
+        self.path = checked_path(path)
+        self._register = register
+        self._interceptors = interceptors
+        self._options: list[tuple[str, Any]] = [
+            ("grpc.max_concurrent_streams", max_concurrent_streams),
+            ("grpc.max_receive_message_length", max_message),
+            ("grpc.max_metadata_size", max_metadata),
+            ("grpc.absolute_max_metadata_size", max_metadata),
+            ("grpc.so_reuseport", 0),
+        ]
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server: grpc.aio.Server | None = None
+        self._finished: asyncio.Event | None = None
+
+    def __repr__(self) -> str:
+        return f"<GrpcServer {self.name}, {'running' if self._server is not None else 'stopped'}>"
+
+    async def start(self) -> None:
+        """Start the thread and the server; raises whatever the registration raised."""
+        started: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run, args=(started,), name=f"tndrl {self.name}", daemon=True
+        )
+        self._thread.start()
+        await asyncio.wrap_future(started)
+
+    async def drain(self, grace: float) -> None:
+        """Send GOAWAY, take nothing new, and wait until running calls are done or ``grace`` seconds are over."""
+        if (server := self._server) is not None:
+            await self.run(lambda: server.stop(grace))
+
+    async def stop(self) -> None:
+        """Cancel running calls, end the server and its thread. Does nothing twice."""
+        server, self._server = self._server, None
+        if server is None or self._thread is None or self._finished is None:
+            return
+        await self.run(lambda: server.stop(None))
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._finished.set)
+        await asyncio.to_thread(self._thread.join)
+
+    async def run(self, function: Callable[[], Awaitable[Any]]) -> None:
+        """Await ``function()`` on the server's own loop."""
+
+        async def call() -> None:
+            await function()
+
+        assert self._loop is not None
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call(), self._loop))
+
+    # On the server's thread
+
+    def _run(self, started: Future[None]) -> None:
+        try:
+            asyncio.run(self._serve(started))
+        except Exception as error:
+            if started.done():
+                logger.exception("the server of %s ended by a fault", self.name)
+            else:
+                started.set_exception(error)
+
+    async def _serve(self, started: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(_ignore_shared_poller)
+        self._finished = asyncio.Event()
+        server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
+        self._register(server)
+        if server.add_insecure_port(f"unix:{self.path}") == 0:
+            raise OSError(f"cannot listen on {self.path}")
+        await server.start()
+        os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
+        self._server = server
+        started.set_result(None)
+        await self._finished.wait()
+
+
+def _ignore_shared_poller(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Drop one report of grpcio's: all its loops in a process wake for each event, and all but one find nothing."""
+    if isinstance(context.get("exception"), BlockingIOError) and "PollerCompletionQueue" in str(
+        context.get("handle", context.get("message"))
+    ):
+        return
+    loop.default_exception_handler(context)
