@@ -81,8 +81,9 @@ class RogueConnection(QuicConnection):
         self._crypto_streams[epoch].sender.write(data)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, object]]:
-        """Return what to send; nothing while the script says to wait for the whole flight."""
-        waiting = self.script.whole_flight and not (
+        """Return what to send; nothing while the script tells a client to wait for the whole flight."""
+        waits = self._is_client and self.script.whole_flight
+        waiting = waits and not (
             self._handshake_complete or self.tls.state is tls.State.CLIENT_EXPECT_SERVER_HELLO
         )
         return [] if waiting else super().datagrams_to_send(now)

@@ -95,7 +95,9 @@ class Peer:
                 await self._news.wait()
 
     def stop(self) -> None:
-        """Forget the connection without a word."""
+        """Close the connection, if it lives, and forget it."""
+        self.connection.close()
+        self.pump()
         self._is_done = True
         if self._timer is not None:
             self._timer.cancel()

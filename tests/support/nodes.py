@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,15 +37,17 @@ class Witness:
 def config(folder: Path, chain: certs.Made | None = None, **flags: object) -> tndrl.Config:
     """Return the configuration of a node whose files are written below ``folder``; "a" unless told otherwise.
 
-    A flag's dots are written as two underscores: ``server__allow=[...]``.
+    A flag's dots are written as two underscores: ``server__allow=[...]``. ``peers`` takes what stands in a file.
     """
     pki_dir = folder / "pki"
     if not pki_dir.exists():
         pki_dir.mkdir(parents=True)
         certs.write_pki_dir(pki_dir, chain)
+    file = folder / "node.yaml"
+    file.write_text(json.dumps({"peers": flags.pop("peers", [])}))
     given = {name.replace("__", "."): value for name, value in flags.items()}
     defaults = {"server.addr": "127.0.0.1:0", "pki.dir": str(pki_dir), "stateDir": str(folder / "state")}
-    return tndrl.load_config(None, flags=defaults | given, env={})
+    return tndrl.load_config(file, flags=defaults | given, env={})
 
 
 @asynccontextmanager

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pki import credentials
 from support import certs, nodes
-from tndrl.transport import MuxDialer
-from wire.stages import Caller, Stage, target
+from wire.stages import Caller, Stage
 
 
 @pytest.fixture
@@ -24,18 +22,20 @@ async def stage(short_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncItera
         nodes.calling(short_dir / "victim", "victim", node.address) as victim,
     ):
         await nodes.ping(victim)
-        yield Stage(node, witness, victim, caplog)
+        stage = Stage(node, witness, victim, caplog)
+        yield stage
+    vars(stage).clear()  # pytest keeps it, and a closed channel keeps grpcio's poller alive
 
 
 @pytest.fixture
-async def caller(short_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Caller]:
-    """Yield a dialer that may dial rogue servers."""
-    caplog.set_level(logging.INFO)
-    ours = nodes.config(short_dir / "b", certs.node_leaf("b")).pki.paths()
+async def caller(short_dir: Path) -> AsyncIterator[Caller]:
+    """Yield a node that may dial rogue servers."""
     async with (
-        nodes.running(short_dir / "a") as node,
-        MuxDialer(credentials.load(ours.cert, ours.key, ours.ca_cert)) as dialer,
+        nodes.running(short_dir / "a") as callee,
+        nodes.running(short_dir / "b", certs.node_leaf("b")) as node,
+        node.connect(callee.address) as victim,
     ):
-        victim = target(node.address)
-        await (await dialer.dial(victim)).wait_confirmed()
-        yield Caller(dialer, victim, caplog)
+        await nodes.ping(victim)
+        caller = Caller(node, victim)
+        yield caller
+    vars(caller).clear()

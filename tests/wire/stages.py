@@ -1,4 +1,4 @@
-"""Where rogues appear: a node that they dial, a dialer that dials them. Each has a victim, who must notice nothing."""
+"""Where rogues appear: a node they dial, a node that dials them. Each has a victim, who must notice nothing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ from dataclasses import dataclass, replace
 import pytest
 
 import tndrl
-from pki.spiffe import SpiffeId
 from rogue.connection import Closed
 from rogue.peer import Peer, RogueClient, RogueServer
 from rogue.script import Script
 from support import nodes
 from tndrl.errors import TndrlError
-from tndrl.transport import MuxDialer
-from tndrl.transport.dialer import Target
 
 EARLY = b"\x10PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """What a rogue client writes at once: a stream type that is served, HTTP/2's preface and empty SETTINGS."""
@@ -56,7 +53,7 @@ class Stage:
     async def check_nothing_passed(self, before: dict[str, int], rogue: Peer) -> None:
         """Check that nothing was routed or written, that one line tells of it, and that the victim lives."""
         after = self.node.stats()
-        assert after["streams_bridged"] == before["streams_bridged"]
+        assert after["streams_bridged"] == before["streams_bridged"]  # the victim's
         assert self.witness.calls == 0
         assert not rogue.received
         assert len(self.lines(rogue.local_address)) == 1
@@ -69,44 +66,34 @@ class Stage:
         return [line for line in lines if address in line]
 
 
-def target(address: str, expected: SpiffeId | None = None) -> Target:
-    """Return the dialer's name for ``address``."""
-    host, _, port = address.rpartition(":")
-    return Target(host, int(port), expected)
-
-
 @dataclass
 class Caller:
-    """A dialer, and a victim: a connection that it had before it dialled the rogue, on the same UDP socket."""
+    """A node that dials, and a victim: a connection that it had before it dialled the rogue, on the same socket."""
 
-    dialer: MuxDialer
-    victim: Target
-    caplog: pytest.LogCaptureFixture
+    node: tndrl.Node
+    victim: tndrl.Peer
 
     async def accepts(self, script: Script) -> None:
         """Dial an honest server."""
-        async with RogueServer(script) as server:
-            await self.dialer.dial(target(server.address))
+        async with RogueServer(script) as server, self.node.connect(server.address):
             assert await (await server.peer()).outcome() is None
 
     async def breaks(self, script: Script) -> Closed:
         """Dial a server that is accepted and then closed; return how."""
-        session = await self.dialer.dial(self.victim)
-        async with RogueServer(script) as server:
-            await self.dialer.dial(target(server.address))
+        async with RogueServer(script) as server, self.node.connect(server.address):
             closed = await (await server.peer()).closed()
-        await session.ping()
+        await nodes.ping(self.victim)
         return closed
 
-    async def refuses(self, script: Script, expected: SpiffeId | None = None) -> tuple[Closed, TndrlError]:
+    async def refuses(self, script: Script) -> tuple[Closed, TndrlError]:
         """Dial a rogue server; check that it got nothing; return how it was closed and what the caller saw."""
-        session = await self.dialer.dial(self.victim)
         async with RogueServer(script) as server:
             with pytest.raises(TndrlError) as raised:
-                await self.dialer.dial(target(server.address, expected))
+                async with self.node.connect(server.address):
+                    pytest.fail("the node accepted the rogue")
             rogue = await server.peer()
             closed = await rogue.closed()
             assert server.address in str(raised.value)
         assert not rogue.received
-        await session.ping()
+        await nodes.ping(self.victim)
         return closed, raised.value

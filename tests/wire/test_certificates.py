@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from cryptography import x509
 
-from pki.spiffe import SpiffeId
 from pki.svid import Usage
 from rogue.peer import RogueClient, RogueServer
 from rogue.script import Script
+from support import nodes
 from support.certs import BAD, GOOD, Case
 from tndrl.errors import PeerCertificateError
-from wire.stages import Caller, Stage, target
+from wire.stages import Caller, Stage
 
 
 def script(case: Case, usage: Usage) -> Script:
@@ -52,13 +54,14 @@ async def test_a_server_accepts_the_client(stage: Stage, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", rows(GOOD, "client"))
-async def test_a_client_accepts_the_server(caller: Caller, case: Case) -> None:
+async def test_a_client_accepts_the_server(short_dir: Path, case: Case) -> None:
     """A server whose certificate breaks no rule, and says who was expected, sees the handshake complete."""
     made = case.make(Usage.SERVER)
     assert made is not None
     names = made.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    expected = SpiffeId.parse(names.get_values_for_type(x509.UniformResourceIdentifier)[0])
-    async with RogueServer(script(case, Usage.SERVER)) as server:
-        session = await caller.dialer.dial(target(server.address, expected))
-        assert session.peer_id == expected
-        assert await (await server.peer()).outcome() is None
+    (identity,) = names.get_values_for_type(x509.UniformResourceIdentifier)
+    async with RogueServer(Script(chain=made.chain_der, key=made.key)) as server:
+        known = [{"name": "rogue", "addr": server.address, "identity": identity}]
+        async with nodes.calling(short_dir / "b", "b", "rogue", peers=known) as peer:
+            assert peer.identity == identity
+            assert await (await server.peer()).outcome() is None

@@ -16,8 +16,10 @@ from wire.stages import Caller, Stage
 PROTOCOL_VIOLATION = 0x0A
 UNEXPECTED_MESSAGE = 0x10A
 ILLEGAL_PARAMETER = 0x12F
+UNKNOWN_CA = 0x130
 DECRYPT_ERROR = 0x133
 PROTOCOL_VERSION = 0x146
+CERTIFICATE_REQUIRED = 0x174
 NO_APPLICATION_PROTOCOL = 0x178
 EITHER = {PROTOCOL_VIOLATION, UNEXPECTED_MESSAGE}
 
@@ -54,13 +56,13 @@ def other_role(content: bytes) -> tuple[int, bytes]:
     """Sign what the other side signs (RFC 8446 section 4.4.3: the context string tells them apart)."""
     for ours, theirs in SWAPPED_ROLE.items():
         if ours in content:
-            return sign(certs.key(), content.replace(ours, theirs))
+            return sign(certs.key("p256"), content.replace(ours, theirs))
     raise AssertionError("no context string")
 
 
 def broken(content: bytes) -> tuple[int, bytes]:
     """Sign, then turn one bit."""
-    scheme, signature = sign(certs.key(), content)
+    scheme, signature = sign(certs.key("p256"), content)
     return scheme, signature[:-1] + bytes([signature[-1] ^ 1])
 
 
@@ -109,6 +111,17 @@ ORDERS: dict[str, Callable[[], Script]] = {
 }
 """Messages in the wrong order or place, bad in both roles."""
 
+LONG = bytes([200, 0, 8, 0]) + bytes(2048)
+"""A message that makes the flight longer than a datagram: what comes after the breach is fed to the node too."""
+
+
+def stranger_first(message: bytes) -> bytes:
+    """Put a Certificate message of a CA that nobody trusts before the valid one."""
+    if message[0] != CERTIFICATE:
+        return message
+    return messages.certificate([certs.leaf(certs.world().stranger).der]) + message
+
+
 AFTERWARDS = {
     "TLS-51 KeyUpdate": messages.KEY_UPDATE,
     "TLS-51 CertificateRequest": messages.certificate_request(),
@@ -121,6 +134,11 @@ AFTERWARDS = {
 
 CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     **PROOFS,
+    "TLS-01 and Finished": (
+        lambda: Script(arrange=lambda flight: [*flight, *([(Epoch.HANDSHAKE, LONG)] if flight[1:] else [])]),
+        {CERTIFICATE_REQUIRED},
+    ),
+    "TLS-02 and a valid one": (lambda: valid(edit=stranger_first), {UNKNOWN_CA}),
     **{name: (make, EITHER if "EndOf" in name else {UNEXPECTED_MESSAGE}) for name, make in ORDERS.items()},
     "TLS-47 none": (lambda: valid(alpn=None), {NO_APPLICATION_PROTOCOL}),
     "TLS-47 h3": (lambda: valid(alpn=("h3",)), {NO_APPLICATION_PROTOCOL}),
@@ -133,6 +151,7 @@ CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
 
 SERVERS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     **PROOFS,
+    "TLS-02 and a valid one": (lambda: valid(edit=stranger_first), {UNKNOWN_CA}),
     **{name: (make, EITHER if "EndOf" in name else {UNEXPECTED_MESSAGE}) for name, make in ORDERS.items()},
     "TLS-47 none": (lambda: valid(alpn=None), {NO_APPLICATION_PROTOCOL}),
     "TLS-47 h3": (lambda: valid(alpn=("h3",)), {NO_APPLICATION_PROTOCOL}),
@@ -205,7 +224,7 @@ def replayed(recorded: list[tuple[int, bytes]]) -> Prove:
     """Return a proof that signs the first time and says the same ever after."""
 
     def prove(content: bytes) -> tuple[int, bytes]:
-        recorded.append(recorded[0] if recorded else sign(certs.key(), content))
+        recorded.append(recorded[0] if recorded else sign(certs.key("p256"), content))
         return recorded[-1]
 
     return prove

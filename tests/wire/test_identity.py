@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 import tndrl
-from pki.spiffe import SpiffeId
 from rogue.peer import RogueClient, RogueServer
 from rogue.script import Script
 from support import certs, nodes
@@ -43,13 +42,16 @@ async def test_a_client_outside_of_server_allow_is_denied(short_dir: Path) -> No
         await nodes.ping(friend)
 
 
-async def test_a_server_that_proves_another_identity_is_denied(caller: Caller) -> None:
+async def test_a_server_that_proves_another_identity_is_denied(short_dir: Path) -> None:
     """TLS-30-client: whoever dials A gets no connection to B, be B's certificate ever so valid."""
-    expected = SpiffeId.parse("spiffe://tndrl/node/x")
-    closed, error = await caller.refuses(script(certs.node_leaf("y")), expected=expected)
+    async with RogueServer(script(certs.node_leaf("y"))) as server:
+        known = [{"name": "x", "addr": server.address, "identity": "spiffe://tndrl/node/x"}]
+        with pytest.raises(WrongIdentityError) as raised:
+            async with nodes.calling(short_dir / "b", "b", "x", peers=known):
+                pytest.fail("the rogue was accepted")
+        closed = await (await server.peer()).closed()
     assert closed.alert == ACCESS_DENIED
-    assert isinstance(error, WrongIdentityError)
-    assert (error.expected, error.actual) == ("spiffe://tndrl/node/x", "spiffe://tndrl/node/y")
+    assert (raised.value.expected, raised.value.actual) == ("spiffe://tndrl/node/x", "spiffe://tndrl/node/y")
 
 
 async def test_a_server_with_another_host_name_is_refused(caller: Caller) -> None:
@@ -92,7 +94,7 @@ async def test_nothing_is_routed_while_the_client_is_unknown(short_dir: Path) ->
             closed = await rogue.outcome()
         assert closed is not None
         assert not rogue.received
-        assert node.stats()["streams_bridged"] == 0
+        assert "streams_bridged" not in node.stats()
         assert witness.calls == 0
 
 
