@@ -12,7 +12,7 @@ from tndrl.errors import StreamClosedError, TndrlError
 from tndrl.transport import http2
 from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
-from tndrl.transport.session import QuicStream
+from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.stream import ByteStream
 from tndrl.transport.unix import UnixStream, checked_path, is_own_process
 

@@ -28,7 +28,9 @@ from tndrl.transport.channels import ChannelSocket
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings
 from tndrl.transport.identity import ServerPolicy, server_name
-from tndrl.transport.session import Address, QuicStream, Session
+from tndrl.transport.quic_stream import QuicStream
+from tndrl.transport.session import Session
+from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
 

@@ -23,7 +23,8 @@ from tndrl.errors import ConnectionClosedError, PortClosedError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.tls import VerifyPeer
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.session import QuicStream, Session
+from tndrl.transport.quic_stream import QuicStream
+from tndrl.transport.session import Session
 from tndrl.transport.udp import Address, UdpSocket, bind_udp
 
 logger = logging.getLogger("tndrl.transport")
@@ -227,10 +228,16 @@ class Endpoint:
             session.flush()
 
     def _port_closed(self, address: Address) -> None:
-        """A host said that nobody listens: believed only before a handshake, when nobody else could have answered."""
+        """A host said that nobody listens there."""
+        if self._server is not None:
+            return  # clients come and go; their own timeouts end what they leave behind
         for session in self.sessions:
-            if session.address[:2] == address[:2] and not session.is_connected and self._server is None:
-                session.abandon(PortClosedError(session.label))
+            if session.address[:2] == address[:2]:
+                failure = PortClosedError(session.label)
+                if session.is_connected:
+                    session.doubt(failure)
+                else:
+                    session.abandon(failure)
 
 
 def format_address(address: Address) -> str:

@@ -24,8 +24,9 @@ from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
 from tndrl.transport.identity import ClientPolicy
+from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.registry import PeerIdentity
-from tndrl.transport.session import QuicStream, Session
+from tndrl.transport.session import Session
 from tndrl.transport.stream_type import type_name
 from tndrl.transport.unix import UnixStream
 

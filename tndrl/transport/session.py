@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -20,18 +19,18 @@ from aioquic.quic.events import (
 )
 
 from pki.spiffe import SpiffeId
-from tndrl.errors import StreamRefusedError, StreamResetError, TndrlError
+from tndrl.errors import StreamRefusedError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
-from tndrl.transport.codes import ErrorCode, TransportCode, code_name
+from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
-from tndrl.transport.stream import CHUNK, ByteStream
+from tndrl.transport.quic_stream import QuicStream, wake
+from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
 
-Address = tuple[str, int] | tuple[str, int, int, int]
 
-SEND_HIGH_WATER = 1024 * 1024
-"""Bytes of one stream that may wait for the peer's acknowledgement before its sender waits too."""
+DOUBT_TIMEOUT = 1.0
+"""Seconds a peer has to answer a PING when its host says that its port is closed."""
 
 
 class Datagrams(Protocol):
@@ -95,6 +94,9 @@ class Session:
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
+        self._heard = 0  # datagrams received
+        self._heard_at_doubt = 0
+        self._doubt: asyncio.TimerHandle | None = None  # set while a PING decides whether the peer is gone
         self._watch_handshake()
 
     def __repr__(self) -> str:
@@ -170,6 +172,7 @@ class Session:
 
     def receive_datagram(self, data: bytes, address: Address) -> None:
         """Take one datagram; :meth:`flush` acts on it. Never raises."""
+        self._heard += 1
         self._quic.receive_datagram(data, address, now=self._loop.time())
 
     def flush(self) -> None:
@@ -193,12 +196,26 @@ class Session:
         if self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
 
+    def doubt(self, failure: TndrlError) -> None:
+        """Believe a report that the peer is gone, unless it answers a PING: anybody can forge an ICMP error."""
+        if self._doubt is not None or self.is_closed:
+            return
+        self._quic.send_ping(0)
+        self._heard_at_doubt = self._heard
+        self._doubt = self._loop.call_later(DOUBT_TIMEOUT, self._settle_doubt, failure)
+        self.flush_soon()
+
     def abandon(self, failure: TndrlError) -> None:
         """End the connection here without a word to the peer: it is gone, or its socket is."""
         self._end(failure)
         self._release()
 
     # private
+
+    def _settle_doubt(self, failure: TndrlError) -> None:
+        self._doubt = None
+        if self._heard == self._heard_at_doubt:
+            self.abandon(failure)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while self.failure is None and not condition():
@@ -216,7 +233,7 @@ class Session:
 
     def _changed(self) -> None:
         for waiter in self._waiters:
-            _wake(waiter)
+            wake(waiter)
 
     def _add_stream(self, stream_id: int) -> QuicStream:
         stream = self._streams[stream_id] = QuicStream(self, self._quic, stream_id)
@@ -316,7 +333,7 @@ class Session:
             return
         self.failure = failure
         self._changed()
-        for timer in (self._keepalive_timer, self._handshake_timer):
+        for timer in (self._keepalive_timer, self._handshake_timer, self._doubt):
             if timer is not None:
                 timer.cancel()
         for stream in tuple(self._streams.values()):
@@ -376,139 +393,3 @@ class Session:
         self.flush()
         if not self._quic.has_path:
             self._release()
-
-
-class QuicStream(ByteStream):
-    """One bidirectional QUIC stream."""
-
-    def __init__(self, session: Session, quic: AuthenticatedConnection, stream_id: int) -> None:
-        self.session = session
-        self.stream_id = stream_id
-        self._quic = quic
-        self._loop = asyncio.get_running_loop()
-        self._chunks: deque[bytes] = deque()  # received, not yet passed on
-        self._ended = False  # the peer's FIN has been received
-        self._eof_sent = False
-        self._aborted = False
-        self._failure: TndrlError | None = None
-        self._readable: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
-
-    def __repr__(self) -> str:
-        state = repr(self._failure) if self._failure else "open"
-        return f"<QuicStream {self.stream_id} of {self.session.label}, {state}>"
-
-    async def receive(self, limit: int = CHUNK) -> bytes:
-        """Return what the peer sent; passing it on is what grants the peer more (RFC 9000 section 4)."""
-        while not self._chunks:
-            if self._ended and not self._aborted:
-                return b""
-            self._raise_if_failed()
-            self._readable = self._loop.create_future()
-            try:
-                await self._readable
-            finally:
-                self._readable = None
-        data = self._take(limit)
-        if self._quic.consume(self.stream_id, len(data)):
-            self.session.flush_soon()
-        return data
-
-    def _take(self, limit: int) -> bytes:
-        taken = [self._chunks.popleft()]
-        size = len(taken[0])
-        while self._chunks and size + len(self._chunks[0]) <= limit:
-            taken.append(self._chunks.popleft())
-            size += len(taken[-1])
-        data = taken[0] if len(taken) == 1 else b"".join(taken)
-        if size > limit:
-            self._chunks.appendleft(data[limit:])
-            data = data[:limit]
-        return data
-
-    async def send(self, data: bytes) -> None:
-        """Send all of ``data``; waits while more than :data:`SEND_HIGH_WATER` bytes are unacknowledged."""
-        self._raise_if_failed()
-        self._quic.send_stream_data(self.stream_id, data)
-        self.session.flush_soon()
-        while self._quic.unsent(self.stream_id) > SEND_HIGH_WATER:
-            self._writable = self._loop.create_future()
-            self.session.watch_sender(self, blocked=True)
-            try:
-                await self._writable
-            finally:
-                self._writable = None
-                self.session.watch_sender(self, blocked=False)
-            self._raise_if_failed()
-
-    async def send_eof(self) -> None:
-        """End what we send with a FIN."""
-        self._raise_if_failed()
-        if not self._eof_sent:
-            self._eof_sent = True
-            self._quic.send_stream_data(self.stream_id, b"", end_stream=True)
-            self.session.flush_soon()
-
-    def abort(self, code: int) -> None:
-        """Reset what we send and ask the peer to stop (RFC 9000 sections 19.4 and 19.5)."""
-        self._reset(code, remote=False)
-        self.session.flush_soon()
-
-    async def aclose(self) -> None:
-        """Release the stream; resets it if either direction has not ended."""
-        if self._ended and self._eof_sent:
-            self._let_go()
-        else:
-            self.abort(ErrorCode.CANCELLED)
-
-    def on_data(self, data: bytes, *, end: bool) -> None:
-        """Take bytes in order, as the session delivers them."""
-        if data:
-            self._chunks.append(data)
-        self._ended = self._ended or end
-        _wake(self._readable)
-
-    def on_reset(self, code: int) -> None:
-        """The peer gave up one direction; both are over, because a call needs both."""
-        self._reset(code, remote=True)
-
-    def on_connection_lost(self, failure: TndrlError) -> None:
-        """The connection is over."""
-        self._fail(failure)
-
-    def on_flushed(self) -> None:
-        """Packets went out or were acknowledged: there may be room to send."""
-        if self._writable is not None and self._quic.unsent(self.stream_id) <= SEND_HIGH_WATER // 2:
-            _wake(self._writable)
-
-    def _reset(self, code: int, *, remote: bool) -> None:
-        if self._aborted:
-            return
-        self._aborted = True
-        self._fail(StreamResetError(code, code_name(code, application=True), remote=remote))
-        if self._quic.is_known(self.stream_id) and not self.session.is_closed:
-            self._quic.reset_stream(self.stream_id, code)
-            if not self._ended:
-                self._quic.stop_stream(self.stream_id, code)
-        self._let_go()
-
-    def _let_go(self) -> None:
-        unread = sum(len(chunk) for chunk in self._chunks)
-        self._chunks.clear()
-        self._quic.consume(self.stream_id, unread)
-        self.session.forget_stream(self.stream_id)
-
-    def _fail(self, failure: TndrlError) -> None:
-        if self._failure is None:
-            self._failure = failure
-        _wake(self._readable)
-        _wake(self._writable)
-
-    def _raise_if_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-
-def _wake(waiter: asyncio.Future[None] | None) -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

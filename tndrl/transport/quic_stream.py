@@ -1,0 +1,173 @@
+"""One bidirectional QUIC stream, as a byte stream."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from pki.spiffe import SpiffeId
+from tndrl.errors import StreamResetError, TndrlError
+from tndrl.transport._aioquic.connection import AuthenticatedConnection
+from tndrl.transport.codes import ErrorCode, code_name
+from tndrl.transport.stream import CHUNK, ByteStream
+
+SEND_HIGH_WATER = 1024 * 1024
+"""Bytes of one stream that may wait for the peer's acknowledgement before its sender waits too."""
+
+
+class Connection(Protocol):
+    """What a stream needs of the connection it is on."""
+
+    label: str
+    peer_id: SpiffeId | None
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is over."""
+
+    def flush_soon(self) -> None:
+        """Send what is due, when the running callbacks are done."""
+
+    def forget_stream(self, stream_id: int) -> None:
+        """Drop a stream that is over on this side."""
+
+    def watch_sender(self, stream: QuicStream, *, blocked: bool) -> None:
+        """Note whether a stream's sender waits for acknowledgements."""
+
+
+class QuicStream(ByteStream):
+    """One bidirectional QUIC stream."""
+
+    def __init__(self, session: Connection, quic: AuthenticatedConnection, stream_id: int) -> None:
+        self.session = session
+        self.stream_id = stream_id
+        self._quic = quic
+        self._loop = asyncio.get_running_loop()
+        self._chunks: deque[bytes] = deque()  # received, not yet passed on
+        self._ended = False  # the peer's FIN has been received
+        self._eof_sent = False
+        self._aborted = False
+        self._failure: TndrlError | None = None
+        self._readable: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        state = repr(self._failure) if self._failure else "open"
+        return f"<QuicStream {self.stream_id} of {self.session.label}, {state}>"
+
+    async def receive(self, limit: int = CHUNK) -> bytes:
+        """Return what the peer sent; passing it on is what grants the peer more (RFC 9000 section 4)."""
+        while not self._chunks:
+            if self._ended and not self._aborted:
+                return b""
+            self._raise_if_failed()
+            self._readable = self._loop.create_future()
+            try:
+                await self._readable
+            finally:
+                self._readable = None
+        data = self._take(limit)
+        if self._quic.consume(self.stream_id, len(data)):
+            self.session.flush_soon()
+        return data
+
+    def _take(self, limit: int) -> bytes:
+        taken = [self._chunks.popleft()]
+        size = len(taken[0])
+        while self._chunks and size + len(self._chunks[0]) <= limit:
+            taken.append(self._chunks.popleft())
+            size += len(taken[-1])
+        data = taken[0] if len(taken) == 1 else b"".join(taken)
+        if size > limit:
+            self._chunks.appendleft(data[limit:])
+            data = data[:limit]
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``; waits while more than :data:`SEND_HIGH_WATER` bytes are unacknowledged."""
+        self._raise_if_failed()
+        self._quic.send_stream_data(self.stream_id, data)
+        self.session.flush_soon()
+        while self._quic.unsent(self.stream_id) > SEND_HIGH_WATER:
+            self._writable = self._loop.create_future()
+            self.session.watch_sender(self, blocked=True)
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+                self.session.watch_sender(self, blocked=False)
+            self._raise_if_failed()
+
+    async def send_eof(self) -> None:
+        """End what we send with a FIN."""
+        self._raise_if_failed()
+        if not self._eof_sent:
+            self._eof_sent = True
+            self._quic.send_stream_data(self.stream_id, b"", end_stream=True)
+            self.session.flush_soon()
+
+    def abort(self, code: int) -> None:
+        """Reset what we send and ask the peer to stop (RFC 9000 sections 19.4 and 19.5)."""
+        self._reset(code, remote=False)
+        self.session.flush_soon()
+
+    async def aclose(self) -> None:
+        """Release the stream; resets it if either direction has not ended."""
+        if self._ended and self._eof_sent:
+            self._let_go()
+        else:
+            self.abort(ErrorCode.CANCELLED)
+
+    def on_data(self, data: bytes, *, end: bool) -> None:
+        """Take bytes in order, as the session delivers them."""
+        if data:
+            self._chunks.append(data)
+        self._ended = self._ended or end
+        wake(self._readable)
+
+    def on_reset(self, code: int) -> None:
+        """The peer gave up one direction; both are over, because a call needs both."""
+        self._reset(code, remote=True)
+
+    def on_connection_lost(self, failure: TndrlError) -> None:
+        """The connection is over."""
+        self._fail(failure)
+
+    def on_flushed(self) -> None:
+        """Packets went out or were acknowledged: there may be room to send."""
+        if self._writable is not None and self._quic.unsent(self.stream_id) <= SEND_HIGH_WATER // 2:
+            wake(self._writable)
+
+    def _reset(self, code: int, *, remote: bool) -> None:
+        if self._aborted:
+            return
+        self._aborted = True
+        self._fail(StreamResetError(code, code_name(code, application=True), remote=remote))
+        if self._quic.is_known(self.stream_id) and not self.session.is_closed:
+            self._quic.reset_stream(self.stream_id, code)
+            if not self._ended:
+                self._quic.stop_stream(self.stream_id, code)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        unread = sum(len(chunk) for chunk in self._chunks)
+        self._chunks.clear()
+        self._quic.consume(self.stream_id, unread)
+        self.session.forget_stream(self.stream_id)
+
+    def _fail(self, failure: TndrlError) -> None:
+        if self._failure is None:
+            self._failure = failure
+        wake(self._readable)
+        wake(self._writable)
+
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+
+def wake(waiter: asyncio.Future[None] | None) -> None:
+    """Let whoever waits go on."""
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
