@@ -14,6 +14,7 @@ from support import certs
 from wire.stages import Caller, Stage
 
 PROTOCOL_VIOLATION = 0x0A
+CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
 ILLEGAL_PARAMETER = 0x12F
 UNKNOWN_CA = 0x130
@@ -132,8 +133,21 @@ AFTERWARDS = {
 }
 """Messages that nobody may send after the handshake, in either role."""
 
+TOO_LARGE: dict[str, tuple[Callable[[], Script], set[int]]] = {
+    "QUIC-05 Certificate over 64 KiB": (
+        lambda: valid(chain=[certs.node_leaf("rogue").der, bytes(64 * 1024)]),
+        {CRYPTO_BUFFER_EXCEEDED},
+    ),
+    "QUIC-05 CertificateVerify over 16 KiB": (
+        proving(lambda _: (P256_SHA256, bytes(16 * 1024))),
+        {CRYPTO_BUFFER_EXCEEDED},
+    ),
+}
+"""Handshake messages that would fill memory, bad in both roles."""
+
 CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     **PROOFS,
+    **TOO_LARGE,
     "TLS-01 and Finished": (
         lambda: Script(arrange=lambda flight: [*flight, *([(Epoch.HANDSHAKE, LONG)] if flight[1:] else [])]),
         {CERTIFICATE_REQUIRED},
@@ -146,11 +160,16 @@ CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     "TLS-48": (lambda: valid(versions=[0x0303]), {PROTOCOL_VERSION}),
     "TLS-48 and older": (lambda: valid(versions=[0x0303, 0x0302, 0x0301]), {PROTOCOL_VERSION}),
     "TLS-51 session id": (lambda: valid(session_id=bytes(32)), {PROTOCOL_VIOLATION}),
+    "QUIC-05 ClientHello over 16 KiB": (
+        lambda: valid(arrange=lambda _: [(Epoch.INITIAL, bytes([1, 0, 64, 1]) + bytes(500))]),
+        {CRYPTO_BUFFER_EXCEEDED},
+    ),
 }
 """What a rogue client may do before the handshake is complete, and the codes due to it."""
 
 SERVERS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     **PROOFS,
+    **TOO_LARGE,
     "TLS-02 and a valid one": (lambda: valid(edit=stranger_first), {UNKNOWN_CA}),
     **{name: (make, EITHER if "EndOf" in name else {UNEXPECTED_MESSAGE}) for name, make in ORDERS.items()},
     "TLS-47 none": (lambda: valid(alpn=None), {NO_APPLICATION_PROTOCOL}),
