@@ -23,7 +23,7 @@ from tndrl.control.state import NodeState, StateMachine
 from tndrl.errors import UsageError
 from tndrl.node.lock import StateDirectory
 from tndrl.node.peer import Peer, reach, resolve_target
-from tndrl.node.trust import load_credentials, patterns, quic_settings
+from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
 from tndrl.transport.grpc_server import GrpcServer, Register
@@ -108,7 +108,11 @@ class Node:
         Raises ConfigError. When cancelled it stops at once.
         """
         async with self:
-            await self._stopped.wait()
+            return await self.wait_stopped()
+
+    async def wait_stopped(self) -> bool:
+        """Wait until the node has stopped, and return whether running calls could finish. Safe to cancel."""
+        await self._stopped.wait()
         return self._drained
 
     async def stop(self, *, graceful: bool = True, timeout: float | None = None, reason: str = "") -> bool:
@@ -118,8 +122,7 @@ class Node:
         without grace, it ends at once. Safe to cancel: the node stops all the same.
         """
         self._ask(StopRequest(graceful, self._limit(timeout), reason or "the node was stopped"))
-        await self._stopped.wait()
-        return self._drained
+        return await self.wait_stopped()
 
     @asynccontextmanager
     async def connect(self, target: str) -> AsyncIterator[Peer]:
@@ -224,7 +227,7 @@ class Node:
         """Own everything the node has, from start to stop, in one task."""
         directory = Path(tempfile.mkdtemp(prefix="tndrl-"))
         try:
-            self._credentials = load_credentials(self.config)
+            self._credentials = await asyncio.to_thread(node_credentials, self.config)
             name = self._credentials.spiffe_id.path.rpartition("/")[2]
             with StateDirectory(self.config.state_path(name)):
                 await self._run_services(directory, self._credentials, ready)
