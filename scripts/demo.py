@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -90,16 +89,17 @@ class Demo:
         self.run("tndrl-pki", "init", "--dir", "ca")
         for name in (*NODES, "operator"):
             self.run("tndrl-pki", "issue", name, "--dir", "ca", "--out", name)
-            self.trust("ca", name)
-        self.step("Another authority signs a stranger, who trusts ours")
+            self.trust(name, "ca")
+        self.step("Another authority signs a stranger, who trusts both authorities")
         self.run("tndrl-pki", "init", "--dir", "other-ca")
         self.run("tndrl-pki", "issue", "operator", "--dir", "other-ca", "--out", "stranger")
-        self.trust("ca", "stranger")
+        self.trust("stranger", "ca", "other-ca")
 
-    def trust(self, authority: str, who: str) -> None:
-        """Give the folder ``who`` the certificate of ``authority``, and nothing of its key."""
-        self.show(("cp", f"{authority}/ca.crt", f"{who}/"))
-        shutil.copy(self.folder / authority / "ca.crt", self.folder / who)
+    def trust(self, who: str, *authorities: str) -> None:
+        """Give the folder ``who`` the certificates of ``authorities``, and nothing of their keys."""
+        files = [f"{authority}/ca.crt" for authority in authorities]
+        self.show(("cat", *files, ">", f"{who}/ca.crt"))
+        self.write(f"{who}/ca.crt", "".join((self.folder / file).read_text("ascii") for file in files))
 
     def start_node(self, name: str) -> str:
         """Start a node and return the address that its ready line names."""
