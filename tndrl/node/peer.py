@@ -29,13 +29,20 @@ class Peer:
     def __repr__(self) -> str:
         return f"<Peer {self.identity} at {self.address}>"
 
-    def channel(self, stream_type: int, *, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
+    def channel(
+        self,
+        stream_type: int,
+        *,
+        options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+    ) -> grpc.aio.Channel:
         """Return a channel to the peer's services of ``stream_type``, for ordinary generated stubs.
 
         It lives on a QUIC stream of its own, connects with the first call and again after a loss. It belongs to
-        the running event loop and closes with the peer. ``options`` are grpcio's channel arguments.
+        the running event loop and closes with the peer. ``options`` (channel arguments) and ``interceptors`` are
+        grpcio's.
         """
-        return self._dialer.channel(self._target, stream_type, options=options)
+        return self._dialer.channel(self._target, stream_type, options=options, interceptors=interceptors)
 
     async def confirmed(self) -> None:
         """Wait until the peer has verified us too; raises CertificateRefusedError if it refused. Safe to cancel."""

@@ -28,9 +28,10 @@ from tndrl.transport.channels import ChannelSocket
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings
 from tndrl.transport.identity import ServerPolicy, server_name
+from tndrl.transport.loop_bound import LoopBoundChannel
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
-from tndrl.transport.udp import Address
+from tndrl.transport.udp import Address, client_udp
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -79,7 +80,7 @@ class MuxDialer:
         self._dialling: dict[Target, asyncio.Task[Session | TndrlError]] = {}
         self._failures: dict[Target, TndrlError] = {}  # of the last attempt, where it failed
         self._sockets: dict[tuple[Target, int], ChannelSocket] = {}
-        self._channels: list[grpc.aio.Channel] = []
+        self._channels: set[LoopBoundChannel] = set()
         self._directory: Path | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -100,8 +101,8 @@ class MuxDialer:
         if self._tasks is None or self._directory is None:
             return
         tasks, self._tasks = self._tasks, None
-        for channel in self._channels:
-            await channel.close(None)
+        for channel in tuple(self._channels):
+            await channel.close()
         for channel_socket in self._sockets.values():
             await channel_socket.aclose()
         for task in self._dialling.values():
@@ -155,12 +156,17 @@ class MuxDialer:
         return stream
 
     def channel(
-        self, target: Target, stream_type: int, *, options: Sequence[tuple[str, Any]] = ()
+        self,
+        target: Target,
+        stream_type: int,
+        *,
+        options: Sequence[tuple[str, Any]] = (),
+        interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
     ) -> grpc.aio.Channel:
         """Return a gRPC channel on a stream of ``stream_type`` to ``target``.
 
         It connects with the first call, and again after a loss. It belongs to this event loop and is closed with
-        the dialer. ``options`` are grpcio's channel arguments.
+        the dialer. ``options`` and ``interceptors`` are grpcio's.
         """
         group, directory = self._group(), self._directory
         assert directory is not None
@@ -169,8 +175,15 @@ class MuxDialer:
             self._sockets[key] = ChannelSocket(
                 directory / str(len(self._sockets)), lambda: self.open_stream(target, stream_type), group
             )
-        channel = grpc.aio.insecure_channel(self._sockets[key].target, options=[*CHANNEL_OPTIONS, *options])
-        self._channels.append(channel)
+        channel = LoopBoundChannel(
+            grpc.aio.insecure_channel(
+                self._sockets[key].target,
+                options=[*CHANNEL_OPTIONS, *options],
+                interceptors=list(interceptors),
+            ),
+            on_close=self._channels.discard,
+        )
+        self._channels.add(channel)
         return channel
 
     # private
@@ -210,6 +223,8 @@ class MuxDialer:
                 failure = NoAnswerError(str(target), self._connect_timeout)
             except ConnectError as error:
                 failure = error
+            except OSError as error:  # this host has no IPv6, or no descriptors left
+                failure = ConnectError(str(target), error.strerror or str(error))
         assert failure is not None
         raise failure
 
@@ -235,6 +250,5 @@ class MuxDialer:
 
     def _endpoint(self, family: int) -> Endpoint:
         if family not in self._endpoints:
-            any_address = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - the port is random
-            self._endpoints[family] = Endpoint(any_address, 0, self._credentials, self._settings)
+            self._endpoints[family] = Endpoint(client_udp(family), self._credentials, self._settings)
         return self._endpoints[family]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from tndrl.transport._aioquic.tls import VerifyPeer
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
-from tndrl.transport.udp import Address, UdpSocket, bind_udp
+from tndrl.transport.udp import Address, UdpSocket
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -60,8 +61,7 @@ class Endpoint:
 
     def __init__(
         self,
-        host: str,
-        port: int,
+        sock: socket.socket,
         credentials: Credentials,
         settings: QuicSettings,
         *,
@@ -74,7 +74,7 @@ class Endpoint:
         self._by_connection_id: dict[bytes, Session] = {}
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
         self._udp = UdpSocket(
-            bind_udp(host, port),
+            sock,
             on_datagram=self._receive,
             on_batch=self._flush_batch,
             on_port_closed=self._port_closed,

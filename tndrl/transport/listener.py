@@ -28,6 +28,7 @@ from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
 from tndrl.transport.stream_type import type_name
+from tndrl.transport.udp import bind_udp
 from tndrl.transport.unix import UnixStream
 
 logger = logging.getLogger("tndrl.transport")
@@ -107,8 +108,7 @@ class MuxListener:
     async def __aenter__(self) -> Self:
         try:
             self._endpoint = Endpoint(
-                self._host,
-                self._port,
+                bind_udp(self._host, self._port),
                 self._credentials,
                 self._settings,
                 server=ServerCallbacks(

@@ -46,6 +46,19 @@ def bind_udp(host: str, port: int) -> socket.socket:
     return sock
 
 
+def client_udp(family: int) -> socket.socket:
+    """Return a non-blocking UDP socket on a port of the system's choice, to call from. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        _ask_for_errors(sock)
+        sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))  # noqa: S104 - answers may come anywhere
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _ipv6_works() -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
