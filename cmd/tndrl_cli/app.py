@@ -13,6 +13,7 @@ import click
 from tndrl._version import __version__
 from tndrl_cli.errors import ExitCode, as_object, exit_code, innermost, lines, wants_json
 from tndrl_cli.options import common_options, remember
+from tndrl_cli.output import printable
 
 COMMANDS = ("serve", "ping", "status", "shutdown")
 
@@ -32,7 +33,9 @@ class _Commands(click.Group):
         return command
 
 
-@click.group(cls=_Commands, context_settings={"max_content_width": 120})
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
 @common_options
 @click.version_option(__version__, message="%(prog)s %(version)s")
 @click.pass_context
@@ -71,5 +74,5 @@ def _report(error: BaseException, arguments: list[str]) -> int:
     if wants_json(arguments):
         sys.stderr.write(f"{json.dumps(as_object(error, verbose=verbose))}\n")
     else:
-        sys.stderr.write("".join(f"tndrl: {line}\n" for line in lines(error, verbose=verbose)))
+        sys.stderr.write("".join(f"tndrl: {printable(line)}\n" for line in lines(error, verbose=verbose)))
     return exit_code(error)

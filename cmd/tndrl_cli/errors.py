@@ -108,15 +108,18 @@ def lines(error: BaseException, *, verbose: bool) -> list[str]:
 def as_object(error: BaseException, *, verbose: bool) -> dict[str, object]:
     """Return what to tell a program: the class, the message, the exit code and the facts the exception carries."""
     first, *rest = lines(error, verbose=verbose)
-    plain = {
-        key: value for key, value in vars(error).items() if isinstance(value, (str, int, float, type(None)))
-    }
+    facts = vars(error).items() if _is_ours(error) else ()
+    plain = {key: value for key, value in facts if isinstance(value, (str, int, float))}
     about = {"type": type(error).__name__, "message": first, "exit_code": int(exit_code(error))}
     return {"error": plain | about | ({"more": rest} if rest else {})}
 
 
+def _is_ours(error: BaseException) -> bool:
+    return isinstance(error, (TndrlError, CallError, ShutdownRefusedError))
+
+
 def _sentence(error: BaseException, *, verbose: bool) -> str:
-    if isinstance(error, (TndrlError, CallError, ShutdownRefusedError)):
+    if _is_ours(error):
         return str(error)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "tndrl"

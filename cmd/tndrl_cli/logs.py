@@ -6,6 +6,8 @@ import logging
 import sys
 import time
 
+from tndrl_cli.output import printable
+
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING, "error": logging.ERROR}
 
 
@@ -21,14 +23,21 @@ class _OneLine(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is the standard library's
         """Return the line without its exception."""
-        line = super().formatMessage(record)
-        return "".join(
-            char if char.isprintable() else char.encode("unicode_escape").decode() for char in line
-        )
+        return printable(super().formatMessage(record))
 
 
 def log_to_stderr(level: str) -> None:
-    """Send messages of ``level`` (debug, info, warn, error) and above to standard error."""
+    """Send messages of ``level`` (debug, info, warn, error) and above to standard error.
+
+    What libraries say below a warning is of interest with debug only.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_OneLine())
-    logging.basicConfig(handlers=[handler], level=LEVELS[level], force=True)
+    number = LEVELS[level]
+    logging.basicConfig(
+        handlers=[handler],
+        level=max(number, logging.WARNING) if number > logging.DEBUG else number,
+        force=True,
+    )
+    for name in ("tndrl", "pki"):
+        logging.getLogger(name).setLevel(number)

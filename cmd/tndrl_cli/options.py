@@ -16,7 +16,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 LOG_LEVEL = "logLevel"
 COMMON = ("config", LOG_LEVEL, "verbose", "output")
-CLIENT_SETTINGS = tuple(key for key in SETTINGS if key.startswith(("pki.", "transport.")))
+_OF_NODES = ("pki.caKey", "pki.init", "transport.typeTimeout")
+CLIENT_SETTINGS = tuple(
+    key for key in SETTINGS if key.startswith(("pki.", "transport.")) and key not in _OF_NODES
+)
 SERVE_SETTINGS = tuple(key for key, setting in SETTINGS.items() if setting.flag and key != LOG_LEVEL)
 
 

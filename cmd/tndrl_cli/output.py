@@ -7,6 +7,11 @@ import sys
 from collections.abc import Mapping
 
 
+def printable(text: str) -> str:
+    """Return ``text`` on one line: characters that would move the cursor or worse are escaped."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 class Output:
     """Writes each result as it comes, as text or as JSON."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -34,28 +34,19 @@ async def _serve(using: Invocation) -> ExitCode:
     for number in (signal.SIGTERM, signal.SIGINT):
         # Before anything is loaded, so that no signal finds the process without its handler.
         asyncio.get_running_loop().add_signal_handler(number, received.put_nowait, number)
-    node = _announcing_node(using)
-    async with asyncio.TaskGroup() as tasks:
-        obeying = tasks.create_task(_obey(received, node, tasks))
-        drained = await node.serve()
-        obeying.cancel()
-    return ExitCode.DONE if drained else ExitCode.FAILED
-
-
-def _announcing_node(using: Invocation) -> Node:
-    """Return a node that writes the ready line once it is READY."""
     import tndrl
 
-    class AnnouncingNode(tndrl.Node):
-        async def __aenter__(self) -> Self:
-            await super().__aenter__()
+    node = tndrl.Node(using.config)
+    async with asyncio.TaskGroup() as tasks:
+        obeying = tasks.create_task(_obey(received, node, tasks))
+        async with node:
             using.output.write(
-                {"event": "ready", "address": self.address, "identity": self.identity},
-                f"ready: {self.identity} at {self.address}",
+                {"event": "ready", "address": node.address, "identity": node.identity},
+                f"ready: {node.identity} at {node.address}",
             )
-            return self
-
-    return AnnouncingNode(using.config)
+            drained = await node.wait_stopped()
+        obeying.cancel()
+    return ExitCode.DONE if drained else ExitCode.FAILED
 
 
 async def _obey(received: asyncio.Queue[signal.Signals], node: Node, tasks: asyncio.TaskGroup) -> None:
