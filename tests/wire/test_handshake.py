@@ -187,6 +187,10 @@ SERVERS: dict[str, tuple[Callable[[], Script], set[int]]] = {
         lambda: valid(arrange=messages.moved(HandshakeType.ENCRYPTED_EXTENSIONS, Epoch.INITIAL)),
         {UNEXPECTED_MESSAGE},
     ),
+    "TLS-53 EncryptedExtensions begun in Initial": (
+        lambda: valid(arrange=messages.begun_early(HandshakeType.ENCRYPTED_EXTENSIONS)),
+        {UNEXPECTED_MESSAGE},
+    ),
     "TLS-53 CertificateRequest twice": (
         lambda: valid(arrange=messages.twice(HandshakeType.CERTIFICATE_REQUEST)),
         {UNEXPECTED_MESSAGE},

@@ -123,3 +123,12 @@ async def test_an_accepted_client_reaches_what_a_refused_one_did_not(stage: Stag
         await peer.until(lambda: peer.received[0] != b"")
     assert stage.node.stats()["streams_bridged"] == 2
     assert isinstance(stage.victim, tndrl.Peer)
+
+
+@pytest.mark.xfail(strict=True, reason="a dialer does not count the servers that it refused yet")
+async def test_a_refused_server_is_counted(caller: Caller) -> None:
+    """The node that dialled keeps the count, by alert, as the node that is dialled does."""
+    await caller.refuses(script(certs.leaf(certs.world().stranger)))
+    stats = caller.node.stats()
+    assert stats["dialer.handshakes_failed"] == 1
+    assert stats["dialer.handshakes_refused.unknown_ca"] == 1
