@@ -24,6 +24,7 @@ SCENARIOS = {
     "tests/support": "the tests' own tools",
     "tests/scripts": "the scripts",
     "tests/test_demo.py": "the demo, as a person runs it",
+    "tests/test_examples.py": "the examples, as their first lines say",
     "tests/test_readme.py": "the README's code",
     "tests/wire": "the cases, on the wire against a running node",
 }
