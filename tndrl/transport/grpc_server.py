@@ -101,7 +101,6 @@ class GrpcServer:
 
     async def _serve(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._loop.set_exception_handler(_ignore_shared_poller)
         self._finished = asyncio.Event()
         server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
         self._register(server)
@@ -112,12 +111,3 @@ class GrpcServer:
         self._server = server
         started.set_result(None)
         await self._finished.wait()
-
-
-def _ignore_shared_poller(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Drop one report of grpcio's: all its loops in a process wake for each event, and all but one find nothing."""
-    if isinstance(context.get("exception"), BlockingIOError) and "PollerCompletionQueue" in str(
-        context.get("handle", context.get("message"))
-    ):
-        return
-    loop.default_exception_handler(context)
