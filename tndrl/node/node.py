@@ -138,7 +138,12 @@ class Node:
         self._loop = asyncio.get_running_loop()
         ready: asyncio.Future[None] = self._loop.create_future()
         self._runner = asyncio.create_task(self._run(ready), name="tndrl node")
-        await asyncio.wait({self._runner, ready}, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            await asyncio.wait({self._runner, ready}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._runner.cancel()
+            await asyncio.wait({self._runner})
+            raise
         if self._runner.done():
             ready.cancel()
             self._runner.result()
