@@ -52,7 +52,7 @@ def read(path: Path, *, key: str | None = None, private: bool = False) -> bytes:
     """
     try:
         # Not blocking: a FIFO in a file's place must not hang the start.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise FileError(path, "is not a regular file", "name a file", key=key)
@@ -102,14 +102,13 @@ def create(files: Sequence[NewFile]) -> None:
 def _write_temporary(file: NewFile, temporaries: ExitStack) -> Path:
     temporary = file.path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file.mode)
-        temporaries.callback(temporary.unlink)
-        with os.fdopen(descriptor, "wb") as stream:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, file.mode)) as stream:
+            temporaries.callback(temporary.unlink)
             # The umask can only have taken rights away; a key is never more open than its mode.
-            os.fchmod(descriptor, file.mode)
+            os.fchmod(stream.fileno(), file.mode)
             stream.write(file.data)
             stream.flush()
-            os.fsync(descriptor)
+            os.fsync(stream.fileno())
     except OSError as error:
         raise _not_created(file.path, error) from error
     return temporary

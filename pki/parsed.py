@@ -12,6 +12,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtensionOID
 
 from pki.alerts import Alert
@@ -29,8 +30,9 @@ UNREADABLE = (
     x509.InvalidVersion,
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
+    CryptographyDeprecationWarning,
 )
-"""What the library raises for what it cannot read."""
+"""What the library raises for what it cannot read; the warning counts where warnings are errors."""
 
 _VERSION_3 = bytes.fromhex("a003020102")
 _SIGNATURE_ALGORITHMS = frozenset(

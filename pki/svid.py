@@ -155,8 +155,8 @@ def _identity(leaf: Parsed, bundle: TrustBundle) -> tuple[SpiffeId | None, list[
 def _leaf_violations(leaf: Parsed) -> Iterator[Violation]:
     """Yield what makes a certificate no leaf (X509-SVID sections 4.1 and 4.3)."""
 
-    def wrong(rule: str, message: str, alert: Alert = Alert.bad_certificate) -> Violation:
-        return Violation(rule, alert, message)
+    def wrong(rule: str, message: str) -> Violation:
+        return Violation(rule, Alert.bad_certificate, message)
 
     constraints = leaf.find(x509.BasicConstraints)
     usage = leaf.find(x509.KeyUsage)
@@ -168,9 +168,6 @@ def _leaf_violations(leaf: Parsed) -> Iterator[Violation]:
         yield wrong("key-usage", "the leaf may sign certificates (key usage keyCertSign)")
     if usage and usage.crl_sign:
         yield wrong("key-usage", "the leaf may sign revocation lists (key usage cRLSign)")
-    if usage and not usage.digital_signature:
-        message = "the leaf may not sign a handshake (key usage digitalSignature is missing)"
-        yield wrong("digital-signature", message, Alert.unsupported_certificate)
 
 
 def _usage_violations(path: Path, usage: Usage) -> Iterator[Violation]:
@@ -178,6 +175,10 @@ def _usage_violations(path: Path, usage: Usage) -> Iterator[Violation]:
 
     On an issuer the extension limits what it may issue for, and there anyExtendedKeyUsage counts.
     """
+    key_usage = path[0].find(x509.KeyUsage)
+    if key_usage and not key_usage.digital_signature:
+        message = "the leaf may not sign a handshake (key usage digitalSignature is missing)"
+        yield Violation("digital-signature", Alert.unsupported_certificate, message)
     for index, parsed in enumerate(path):
         allowed = parsed.find(x509.ExtendedKeyUsage)
         accepted = {usage.extended} | ({ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} if index else set())

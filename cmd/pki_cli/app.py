@@ -31,11 +31,12 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; an error is one line on stderr, never a traceback."""
-    # The library warns about odd certificates; what is odd about one is ours to say.
-    warnings.simplefilter("ignore")
     output = Output()
     try:
-        code = cli.main(arguments, prog_name="tndrl-pki", standalone_mode=False, obj=output)
+        with warnings.catch_warnings():
+            # The library warns about odd certificates; what is odd about one is ours to say.
+            warnings.simplefilter("ignore")
+            code = cli.main(arguments, prog_name="tndrl-pki", standalone_mode=False, obj=output)
         sys.stdout.flush()
     except click.ClickException as error:
         return _fail(output, _usage_message(error), 2)
@@ -199,7 +200,7 @@ def issue(
     from pki import authority
 
     grant = authority.issue(directory, name, dns=dns, ips=ips, lifetime=lifetime, out=out)
-    _print_grant(output, grant, {"key_file": str(grant.path.with_name("tndrl.key"))})
+    _print_grant(output, grant, {"key": str(grant.path.with_name("tndrl.key"))})
 
 
 @cli.command()
@@ -217,7 +218,7 @@ def csr(output: Output, name: str, out: Path) -> None:
     from pki import authority
 
     path = authority.make_csr(name, out)
-    fields = {"request": str(path), "key_file": str(out / "tndrl.key")}
+    fields = {"request": str(path), "key": str(out / "tndrl.key")}
     output.result({"name": name} | fields, table(name, fields))
 
 
