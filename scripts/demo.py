@@ -13,11 +13,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import NoReturn
+from typing import IO
 
 BIN = Path(sys.executable).parent
 STATUS_PROGRAM = Path(__file__).resolve().parent.parent / "examples" / "status.py"
@@ -60,8 +61,12 @@ class Demo:
         """Work in ``folder``, and let no setting of the caller's own reach the commands."""
         self.folder = folder
         kept = {name: value for name, value in os.environ.items() if not name.startswith("TNDRL_")}
-        self.environment = {**kept, "PATH": f"{BIN}{os.pathsep}{kept.get('PATH', '')}", "HOME": str(folder)}
+        path = f"{BIN}{os.pathsep}{kept.get('PATH', '')}"
+        # A command that is killed cannot remove its temporary files: they go with the folder.
+        self.environment = {**kept, "PATH": path, "HOME": str(folder), "TMPDIR": str(folder)}
         self.nodes: dict[str, subprocess.Popen[str]] = {}
+        self._children: list[subprocess.Popen[str]] = []
+        self._interrupted = False
         self._steps = 0
 
     def play(self) -> None:
@@ -108,17 +113,9 @@ class Demo:
         command = ["tndrl", "-c", f"{name}.yaml", "-o", "json", "serve"]
         self.show(command)
         with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
-            node = subprocess.Popen(
-                self.resolve(command),
-                cwd=self.folder,
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                start_new_session=True,
-            )
-        self.nodes[name] = node
+            node = self.nodes[name] = self.launch(command, log)
         line = first_line(node)
+        self.check_interrupted()
         if not line:
             raise DemoError(f"node {name} did not become ready:\n{self.log(name)}")
         print_output(line)
@@ -128,45 +125,63 @@ class Demo:
         """Wait until both nodes have ended by themselves; raise DemoError if one failed."""
         for name, node in self.nodes.items():
             status = node.wait(STEP_LIMIT)
+            self.check_interrupted()
             print(f"   node {name} ended with exit code {status}")
             if status:
                 raise DemoError(f"node {name} failed:\n{self.log(name)}")
 
-    def stop(self) -> None:
-        """End every node that still runs, by force if it must be; a second Ctrl-C does not cut this short."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        for node in self.nodes.values():
-            if node.poll() is None:
-                node.terminate()
-        for node in self.nodes.values():
-            try:
-                node.wait(5)
-            except subprocess.TimeoutExpired:
-                node.kill()
-                node.wait()
-            if node.stdout is not None:
-                node.stdout.close()
-
-    def run(self, *command: str, expected: int = 0) -> None:
-        """Run a command to its end and show it; raise DemoError unless it exits with ``expected``."""
-        self.show(command)
-        done = subprocess.run(
+    def launch(self, command: Sequence[str], errors: int | IO[str]) -> subprocess.Popen[str]:
+        """Start a command whose output is read here, in a session of its own: Ctrl-C reaches only this script."""
+        child = subprocess.Popen(
             self.resolve(command),
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             text=True,
-            timeout=STEP_LIMIT,
-            check=False,
+            start_new_session=True,
         )
-        print_output(done.stdout)
-        if done.returncode != expected:
-            logs = "".join(self.log(name) for name in self.nodes)
-            raise DemoError(f"'{' '.join(command)}' exited with {done.returncode}, not {expected}\n{logs}")
+        self._children.append(child)
+        if self._interrupted:
+            child.terminate()
+        return child
 
-    def resolve(self, command: tuple[str, ...] | list[str]) -> list[str]:
+    def interrupt(self, signum: int, frame: FrameType | None) -> None:
+        """Handle a signal: end what runs. It raises nothing, or a child might be lost while it is started."""
+        self._interrupted = True
+        for child in self._children:
+            child.terminate()
+
+    def check_interrupted(self) -> None:
+        """Raise KeyboardInterrupt if a signal came."""
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+    def stop(self) -> None:
+        """End everything that still runs, by force if it must be."""
+        for child in self._children:
+            child.terminate()
+        for child in self._children:
+            try:
+                child.wait(5)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+            if child.stdout is not None:
+                child.stdout.close()
+
+    def run(self, *command: str, expected: int = 0) -> None:
+        """Run a command to its end and show it; raise DemoError unless it exits with ``expected``."""
+        self.show(command)
+        child = self.launch(command, subprocess.STDOUT)
+        output, _ = child.communicate(timeout=STEP_LIMIT)
+        self.check_interrupted()
+        print_output(output)
+        if child.returncode != expected:
+            logs = "".join(self.log(name) for name in self.nodes)
+            raise DemoError(f"'{' '.join(command)}' exited with {child.returncode}, not {expected}\n{logs}")
+
+    def resolve(self, command: Sequence[str]) -> list[str]:
         """Return ``command`` with the program's path in the environment that runs this script."""
         program = sys.executable if command[0] == "python" else str(BIN / command[0])
         return [program, *command[1:]]
@@ -176,7 +191,7 @@ class Demo:
         self._steps += 1
         print(f"\n{self._steps}. {text}", flush=True)
 
-    def show(self, command: tuple[str, ...] | list[str]) -> None:
+    def show(self, command: Sequence[str]) -> None:
         """Print a command as a person would type it."""
         print(f"   $ {' '.join(command)}", flush=True)
 
@@ -208,19 +223,14 @@ def print_output(text: str) -> None:
         print(f"     {line}", flush=True)
 
 
-def interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    """Turn a signal into an exception, so that everything is cleaned up."""
-    raise KeyboardInterrupt
-
-
 def main() -> int:
     """Play the demonstration; return the exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, interrupt)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tndrl-demo-"))
         demo = Demo(Path(folder))
         stack.callback(demo.stop)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, demo.interrupt)
         try:
             demo.play()
         except (DemoError, subprocess.TimeoutExpired) as error:
