@@ -6,7 +6,7 @@ import asyncio
 
 from tndrl.errors import StreamResetError
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream
+from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
 
 
 class _Pipe:
@@ -51,6 +51,8 @@ class MemoryStream(ByteStream):
     async def send(self, data: bytes) -> None:
         """Hand ``data`` to the other end, as much at a time as its buffer takes."""
         pipe, sent = self._outgoing, 0
+        if pipe.ended:
+            raise sent_after_end()
         while True:
             self._raise_if_reset()
             if sent == len(data):

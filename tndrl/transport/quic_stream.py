@@ -10,7 +10,7 @@ from pki.spiffe import SpiffeId
 from tndrl.errors import StreamResetError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream
+from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
 
 SEND_HIGH_WATER = 1024 * 1024
 """Bytes of one stream that may wait for the peer's acknowledgement before its sender waits too."""
@@ -87,6 +87,8 @@ class QuicStream(ByteStream):
     async def send(self, data: bytes) -> None:
         """Send all of ``data``; waits while more than :data:`SEND_HIGH_WATER` bytes are unacknowledged."""
         self._raise_if_failed()
+        if self._eof_sent:
+            raise sent_after_end()
         self._quic.send_stream_data(self.stream_id, data)
         self.session.flush_soon()
         while self._quic.unsent(self.stream_id) > SEND_HIGH_WATER:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from tndrl.errors import UsageError
+
 CHUNK = 256 * 1024
 """Bytes that one receive returns at most unless told otherwise."""
+
+
+def sent_after_end() -> UsageError:
+    """Return the error of sending on a stream whose own end has been sent."""
+    return UsageError("nothing can be sent after the end of a stream")
 
 
 class ByteStream(ABC):
@@ -26,7 +33,7 @@ class ByteStream(ABC):
     async def send(self, data: bytes) -> None:
         """Send all of ``data``; waits while the peer or the network takes no more.
 
-        Raises as :meth:`receive` does. When cancelled, it may have sent some of the data, all, or none.
+        Raises as :meth:`receive` does, and UsageError after :meth:`send_eof`. When cancelled, it may have sent some of the data, all, or none.
         """
 
     @abstractmethod

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tndrl.errors import StreamClosedError, StreamResetError, UsageError
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream
+from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
 
 MAX_PATH = 103
 """Bytes of a unix socket path that every supported system takes: 107 on Linux, 103 on macOS."""
@@ -85,11 +85,14 @@ class UnixStream(ByteStream):
     async def send(self, data: bytes) -> None:
         """Send all of ``data``."""
         self._raise_if_failed()
+        if self._eof_sent:
+            raise sent_after_end()
         try:
             self._writer.write(data)
             await self._writer.drain()
         except OSError:
             raise self._fail(remote=True) from None
+        self._raise_if_failed()
 
     async def send_eof(self) -> None:
         """End what we send."""
