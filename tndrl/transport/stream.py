@@ -33,7 +33,8 @@ class ByteStream(ABC):
     async def send(self, data: bytes) -> None:
         """Send all of ``data``; waits while the peer or the network takes no more.
 
-        Raises as :meth:`receive` does, and UsageError after :meth:`send_eof`. When cancelled, it may have sent some of the data, all, or none.
+        Raises as :meth:`receive` does, and UsageError after :meth:`send_eof`. When cancelled, it may have sent some of
+        the data, all, or none.
         """
 
     @abstractmethod
