@@ -22,6 +22,7 @@ UNTESTED = {
 SCENARIOS = {
     "tests/rogue": "the tests' rogue QUIC peers",
     "tests/support": "the tests' own tools",
+    "tests/scenarios": "several processes or parts at once, as users meet them",
     "tests/scripts": "the scripts",
     "tests/test_demo.py": "the demo, as a person runs it",
     "tests/test_examples.py": "the examples, as their first lines say",
