@@ -196,7 +196,7 @@ def issue(
     lifetime: timedelta,
     out: Path | None,
 ) -> None:
-    """Issue a node's identity: tndrl.crt and tndrl.key for spiffe://<trust domain>/node/NAME. Never overwrites."""
+    """Issue a node's identity: tndrl.crt and tndrl.key for spiffe://TRUST-DOMAIN/node/NAME. Never overwrites."""
     from pki import authority
 
     grant = authority.issue(directory, name, dns=dns, ips=ips, lifetime=lifetime, out=out)
