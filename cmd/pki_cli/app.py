@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(output, str(error), 1)
     except BrokenPipeError:
         # Whoever read has gone; without this the interpreter would complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
         return 1
     except Exception as error:
         return _fail(output, f"this is a bug, please report it: {type(error).__name__}: {error}", 1)

@@ -160,6 +160,18 @@ def test_disk_full(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_disk_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that does not reach the disk is not there."""
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(FileError, match="No space left on device"):
+        files.create([NewFile(tmp_path / "a", b"x")])
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_failed_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that cannot link says so, and nothing stays."""
 

@@ -247,6 +247,20 @@ def test_reader_gone(node: Path) -> None:
     assert (node / "err").read_text() == ""
 
 
+def test_broken_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a broken pipe nothing more is written, and the code is 1."""
+
+    def broken(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(app.cli, "main", broken)
+    with (tmp_path / "out").open("w") as out, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", out)
+        assert app.main([]) == 1
+        out.write("more")
+    assert (tmp_path / "out").read_text() == ""
+
+
 def test_help_is_light() -> None:
     """Help does not load cryptography."""
     script = "import sys; from pki_cli import app; app.main(['--help']); print('cryptography' in sys.modules)"
