@@ -40,10 +40,11 @@ async def _serve(using: Invocation) -> ExitCode:
     async with asyncio.TaskGroup() as tasks:
         obeying = tasks.create_task(_obey(received, node, tasks))
         async with node:
-            using.output.write(
-                {"event": "ready", "address": node.address, "identity": node.identity},
-                f"ready: {node.identity} at {node.address}",
-            )
+            if node.state.name in ("READY", "BUSY"):  # and not told to stop before it was
+                using.output.write(
+                    {"event": "ready", "address": node.address, "identity": node.identity},
+                    f"ready: {node.identity} at {node.address}",
+                )
             drained = await node.wait_stopped()
         obeying.cancel()
     return ExitCode.DONE if drained else ExitCode.FAILED

@@ -1,0 +1,111 @@
+"""The installed command, certificates, and a node that it runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support import certs
+
+TNDRL = str(Path(sys.executable).with_name("tndrl"))
+OPERATOR = "spiffe://tndrl/node/operator"
+
+
+@dataclass
+class Served:
+    """A running ``tndrl serve``."""
+
+    process: subprocess.Popen[str]
+    address: str
+    ready: dict[str, str]
+
+
+@pytest.fixture
+def command() -> str:
+    """Return the path of the installed command."""
+    return TNDRL
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory) -> Path:
+    """A folder with the certificates of a node, the operator, a guest, and a stranger whom nobody trusts."""
+    folder = tmp_path_factory.mktemp("pki")
+    for name in ("node", "operator", "guest"):
+        certs.write_pki_dir(folder / name, certs.node_leaf(name))
+    other = certs.world().stranger
+    both = certs.world().ca_pem + other.pem
+    certs.write_pki_dir(folder / "stranger", certs.leaf(other, uris=[OPERATOR]), ca_pem=both)
+    certs.write_pki_dir(folder / "distrustful", certs.leaf(other, uris=[OPERATOR]), ca_pem=other.pem)
+    return folder
+
+
+@contextmanager
+def serving(pki: Path, *arguments: str) -> Iterator[Served]:
+    """Run ``tndrl serve`` on a free port until the block is left."""
+    state = pki / f"state-{os.urandom(4).hex()}"
+    command = [TNDRL, "-o", "json", "serve", "--server-addr", "127.0.0.1:0", "--pki-dir", str(pki / "node")]
+    command += ["--state-dir", str(state), "--control-admins", OPERATOR, *arguments]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            ready = json.loads(line)
+            yield Served(process, ready["address"], ready)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def node(pki) -> Iterator[Served]:
+    """A node that the tests of a module share."""
+    with serving(pki) as served:
+        yield served
+
+
+@pytest.fixture
+def serve(pki) -> Iterator[Callable[..., Served]]:
+    """Starts a node of the test's own, with further arguments of ``serve``."""
+    running = []
+
+    def start(*arguments: str) -> Served:
+        running.append(serving(pki, *arguments))
+        return running[-1].__enter__()
+
+    yield start
+    for one in running:
+        one.__exit__(None, None, None)
+
+
+@pytest.fixture
+def tndrl(pki, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs the installed command as the operator, or as whom ``identity`` names."""
+
+    def run(*arguments: str, identity: str = "operator") -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "TNDRL_PKI_DIR": str(pki / identity), "HOME": str(tmp_path)}
+        return subprocess.run(
+            [TNDRL, *arguments], capture_output=True, text=True, env=environment, timeout=30, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def quiet_logging() -> Iterator[None]:
+    """Puts back what a command run in this process does to logging."""
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("tndrl", "pki")]
+    before = (root.handlers[:], root.level, [one.level for one in ours])
+    yield
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    for one, level in zip(ours, before[2], strict=True):
+        one.setLevel(level)
