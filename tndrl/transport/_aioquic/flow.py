@@ -24,16 +24,19 @@ class FlowControl(QuicConnection):
 
     def consume(self, stream_id: int, count: int) -> bool:
         """Say that ``count`` received bytes were passed on; returns whether that is worth telling the peer."""
-        tell = self._grant_connection(count)
         stream = self._streams.get(stream_id)
-        if stream is not None:
-            consumed = self._consumed[stream] = self._consumed.get(stream, 0) + count
-            window = self._configuration.max_stream_data
-            if not stream.receiver.is_finished and (
-                consumed + window - stream.max_stream_data_local >= window // 2
-            ):
-                stream.max_stream_data_local = consumed + window
-                tell = True
+        if stream is None:
+            return self._grant_connection(count)
+        before = self._consumed.get(stream, 0)
+        # Bytes that fill a gap of a forgotten stream have been given back already.
+        consumed = self._consumed[stream] = min(before + count, stream.receiver.highest_offset)
+        tell = self._grant_connection(consumed - before)
+        window = self._configuration.max_stream_data
+        if not stream.receiver.is_finished and (
+            consumed + window - stream.max_stream_data_local >= window // 2
+        ):
+            stream.max_stream_data_local = consumed + window
+            tell = True
         return tell
 
     def forget(self, stream_id: int) -> None:
@@ -42,14 +45,16 @@ class FlowControl(QuicConnection):
         if stream is not None:
             lost = stream.receiver.highest_offset - self._consumed.get(stream, 0)
             self._consumed[stream] = stream.receiver.highest_offset
-            self._grant_connection(max(0, lost))
+            self._grant_connection(lost)
 
     def _grant_connection(self, count: int) -> bool:
         self._consumed_total += count
-        limit, window = self._local_max_data, self._configuration.max_data
-        if self._consumed_total + window - limit.value < window // 2:
+        limit = self._local_max_data
+        gain = self._consumed_total + self._configuration.max_data - limit.value
+        # Streams that nobody reads may hold most of the window: the others live on what is left of it.
+        if gain == 0 or gain < limit.value - limit.used:
             return False
-        limit.value = self._consumed_total + window
+        limit.value += gain
         return True
 
     def unsent(self, stream_id: int) -> int:
