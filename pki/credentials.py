@@ -33,7 +33,7 @@ class Credentials:
     """A node's own identity, complete and valid when it was loaded. ``chain`` is leaf first."""
 
     spiffe_id: SpiffeId
-    chain: tuple[x509.Certificate, ...]
+    chain: tuple[x509.Certificate, ...] = field(repr=False)
     private_key: PrivateKey = field(repr=False)
     bundle: TrustBundle = field(repr=False)
     not_after: datetime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 from cryptography import x509
@@ -100,7 +101,10 @@ def issuer_name(parsed: Parsed) -> str:
 
 
 def _text(name: Callable[[], x509.Name]) -> str:
-    try:
-        return f"'{shown(name().rfc4514_string(), 100)}'"
-    except (*UNREADABLE, Warning):
-        return "'(an unreadable name)'"
+    with warnings.catch_warnings():
+        # The library warns the whole process of long common names, which Go nodes have and strangers may choose.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            return f"'{shown(name().rfc4514_string(), 100)}'"
+        except UNREADABLE:
+            return "'(an unreadable name)'"

@@ -11,6 +11,12 @@ def parsed(*made: certs.Made) -> list[Parsed]:
     return [Parsed.from_der(one.der) for one in made]
 
 
+def common_name(text: bytes) -> bytes:
+    """Return a subject whose common name the library would refuse to build."""
+    attribute = certs.tlv(0x30, bytes.fromhex("0603550403"), certs.tlv(0x0C, text))
+    return certs.tlv(0x30, certs.tlv(0x31, attribute))
+
+
 def paths(leaf: certs.Made, pool: list[certs.Made], roots: list[certs.Made]) -> list[int]:
     """Return the length of every path found."""
     found = path.find_paths(parsed(leaf)[0], parsed(*pool), parsed(*roots), path.memory_of_signatures())
@@ -59,9 +65,14 @@ def test_names_are_escaped() -> None:
 
 def test_unreadable_name() -> None:
     """A name that the library will not read is named as such."""
-    country = certs.tlv(0x30, certs.tlv(0x31, bytes.fromhex("300a0603550406") + b"\x13\x03DEU"))
-    odd = certs.resign(certs.leaf(), certs.world().root, certs._set(certs.SUBJECT, country))
+    odd = certs.resign(certs.leaf(), certs.world().root, certs._set(certs.SUBJECT, common_name(b"\xff")))
     assert path.subject(parsed(odd)[0]) == "'(an unreadable name)'"
+
+
+def test_long_name() -> None:
+    """A common name longer than X.520 allows, as Go nodes have it, is shown without a warning."""
+    odd = certs.resign(certs.leaf(), certs.world().root, certs._set(certs.SUBJECT, common_name(b"n" * 80)))
+    assert path.subject(parsed(odd)[0]) == f"'CN={'n' * 80}'"
 
 
 def test_path_length_counts_cas_below() -> None:
