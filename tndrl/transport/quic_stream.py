@@ -86,11 +86,7 @@ class QuicStream(ByteStream):
 
     async def send(self, data: bytes) -> None:
         """Send all of ``data``; waits while more than :data:`SEND_HIGH_WATER` bytes are unacknowledged."""
-        self._raise_if_failed()
-        if self._eof_sent:
-            raise sent_after_end()
-        self._quic.send_stream_data(self.stream_id, data)
-        self.session.flush_soon()
+        self.send_soon(data)
         while self._quic.unsent(self.stream_id) > SEND_HIGH_WATER:
             self._writable = self._loop.create_future()
             self.session.watch_sender(self, blocked=True)
@@ -100,6 +96,14 @@ class QuicStream(ByteStream):
                 self._writable = None
                 self.session.watch_sender(self, blocked=False)
             self._raise_if_failed()
+
+    def send_soon(self, data: bytes) -> None:
+        """Send all of ``data`` without waiting for room, even while another task waits in :meth:`send`."""
+        self._raise_if_failed()
+        if self._eof_sent:
+            raise sent_after_end()
+        self._quic.send_stream_data(self.stream_id, data)
+        self.session.flush_soon()
 
     async def send_eof(self) -> None:
         """End what we send with a FIN."""

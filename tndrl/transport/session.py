@@ -94,6 +94,7 @@ class Session:
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
+        self._released = False  # the endpoint has forgotten this session: nothing is sent any more
         self._heard = 0  # datagrams received
         self._heard_at_doubt = 0
         self._doubt: asyncio.TimerHandle | None = None  # set while a PING decides whether the peer is gone
@@ -163,7 +164,9 @@ class Session:
             raise self.failure
         if self._quic.streams_left <= 0:
             raise StreamRefusedError(f"{self.label} allows no more streams on this connection")
-        return self._add_stream(self._quic.get_next_available_stream_id())
+        stream_id = self._quic.get_next_available_stream_id()
+        self._quic.send_stream_data(stream_id, b"")  # takes the number, which aioquic would give again
+        return self._add_stream(stream_id)
 
     def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close the connection with one of our codes; the peer sees code and reason. Does nothing twice."""
@@ -180,10 +183,12 @@ class Session:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
+        if self._released:
+            return
         self._handle_events()
         if self._quic.has_path:
             for data, address in self._quic.datagrams_to_send(now=self._loop.time()):
-                self._endpoint.send(data, address)
+                self._endpoint.send(data, address)  # may find the port closed, which ends this session
             self._handle_events()  # sending issues connection IDs and begins the closing period
         if not self._notice_close():
             self._note_progress()
@@ -278,11 +283,8 @@ class Session:
             self._handle_confirmed()
 
     def _handle_opened(self, stream_id: int) -> None:
-        stream = self._add_stream(stream_id)
-        if self._on_stream is None:
-            stream.abort(ErrorCode.UNKNOWN_STREAM_TYPE)
-        else:
-            self._on_stream(stream)
+        assert self._on_stream is not None  # a client allows its peer no streams
+        self._on_stream(self._add_stream(stream_id))
 
     def _handle_data(self, event: StreamDataReceived) -> None:
         if (stream := self._streams.get(event.stream_id)) is not None:
@@ -343,6 +345,7 @@ class Session:
             self._on_closed(self)
 
     def _release(self) -> None:
+        self._released = True
         for handle in (self._timer, self._flush_handle, self._keepalive_timer, self._handshake_timer):
             if handle is not None:
                 handle.cancel()
@@ -350,7 +353,7 @@ class Session:
         self._endpoint.discard(self)
 
     def _set_timer(self) -> None:
-        at = None if self._quic.is_terminated or not self._quic.has_path else self._quic.get_timer()
+        at = None if self._released or not self._quic.has_path else self._quic.get_timer()
         if at == self._timer_at and self._timer is not None:
             return
         if self._timer is not None:
