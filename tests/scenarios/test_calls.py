@@ -35,8 +35,6 @@ def begin(stub: object, method: str, work: Work, **options: object) -> grpc.aio.
 
 def hold(stub: object, method: str, **options: object) -> grpc.aio.Call:
     """Begin a call of any kind that does not end by itself."""
-    if method == "Collect":
-        return stub.Collect(**options)  # the requests never end
     return begin(stub, method, Work(how="hold", pieces=1), **options)
 
 

@@ -82,7 +82,8 @@ class Workshop(workshop_pb2_grpc.WorkshopServicer):
         self, request_iterator: AsyncIterator[Work], context: grpc.aio.ServicerContext
     ) -> Piece:
         async with self._begun(context):
-            whole = b"".join([work.material async for work in request_iterator])
+            pieces = [await self._make(work, context) async for work in request_iterator]
+            whole = b"".join(piece.material for piece in pieces)
             return await self._make(Work(material=whole), context)
 
     async def Exchange(  # noqa: N802
@@ -91,7 +92,6 @@ class Workshop(workshop_pb2_grpc.WorkshopServicer):
         async with self._begun(context):
             async for work in request_iterator:
                 yield await self._make(work, context)
-            await asyncio.sleep(0)  # to grpcio a cancelled call's requests just end; it cancels a turn later
 
     @asynccontextmanager
     async def _begun(self, context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
