@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -58,10 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(f"{error.format_message()}\n")
         return ExitCode.USAGE
-    except BrokenPipeError:
-        # Whoever read our output has gone; so that the interpreter's last flush does not fail too:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
     except BaseExceptionGroup as group:
         return _report(innermost(group), arguments)
     except Exception as error:

@@ -17,15 +17,13 @@ def reference() -> str:
     parent = tndrl.make_context(
         "tndrl", [], resilient_parsing=True, max_content_width=WIDTH, terminal_width=WIDTH
     )
-    parts = [_section("tndrl", parent)]
-    for name in COMMANDS:
-        command = tndrl.get_command(parent, name)
-        if command is not None:
-            parts.append(
-                _section(
-                    f"tndrl {name}", command.make_context(name, [], parent=parent, resilient_parsing=True)
-                )
-            )
+    commands = {name: tndrl.get_command(parent, name) for name in COMMANDS}
+    contexts = {
+        f"tndrl {name}": command.make_context(name, [], parent=parent, resilient_parsing=True)
+        for name, command in commands.items()
+        if command is not None
+    }
+    parts = [_section(title, context) for title, context in {"tndrl": parent, **contexts}.items()]
     return "\n\n".join(parts) + "\n"
 
 

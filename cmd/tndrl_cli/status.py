@@ -35,7 +35,7 @@ async def _status(target: str, using: Invocation) -> ExitCode:
     return ExitCode.DONE
 
 
-def as_record(answer: GetStatusResponse) -> dict[str, object]:
+def as_record(answer: GetStatusResponse) -> dict[str, Any]:
     """Return an answer as plain data; a state that this version does not know is its number."""
     from tndrl.v1.control_pb2 import NodeState
 
@@ -51,11 +51,10 @@ def as_record(answer: GetStatusResponse) -> dict[str, object]:
     }
 
 
-def as_text(address: str, record: dict[str, object]) -> str:
+def as_text(address: str, record: dict[str, Any]) -> str:
     """Return the lines for a person; what the peer wrote is escaped and shortened."""
-    fields: dict[str, object] = {"address": address, **record}
+    fields: dict[str, Any] = {"address": address, **record}
     metadata = fields.pop("metadata")
-    if isinstance(metadata, dict):
-        fields |= {peer_text(str(key), 60): value for key, value in metadata.items() if key not in fields}
+    fields |= {peer_text(key, 60): value for key, value in metadata.items() if key not in fields}
     width = max(map(len, fields))
     return "\n".join(f"{name:<{width}}  {peer_text(str(value))}" for name, value in fields.items())

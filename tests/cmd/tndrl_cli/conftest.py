@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import pytest
 
 from support import certs
@@ -100,6 +104,21 @@ def tndrl(pki, tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture
+def seconds(tndrl) -> Callable[..., float]:
+    """Runs the installed command and returns how long it took, the best of three."""
+
+    def measure(*arguments: str, **more: str) -> float:
+        times = []
+        for _ in range(3):
+            began = time.perf_counter()
+            tndrl(*arguments, **more)
+            times.append(time.perf_counter() - began)
+        return min(times)
+
+    return measure
+
+
+@pytest.fixture
 def quiet_logging() -> Iterator[None]:
     """Puts back what a command run in this process does to logging."""
     root, ours = logging.getLogger(), [logging.getLogger(name) for name in ("tndrl", "pki")]
@@ -109,3 +128,28 @@ def quiet_logging() -> Iterator[None]:
     root.setLevel(before[1])
     for one, level in zip(ours, before[2], strict=True):
         one.setLevel(level)
+
+
+class Busy:
+    """A service whose one method never answers."""
+
+    def __init__(self):
+        self.called = threading.Event()
+
+    def add_to(self, server):
+        """Register as generated code does."""
+        method = grpc.unary_unary_rpc_method_handler(self.wait)
+        server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("test.Busy", {"Wait": method}),)
+        )
+
+    async def wait(self, _request, _context):
+        """Be called, and never answer."""
+        self.called.set()
+        await asyncio.Event().wait()
+
+
+@pytest.fixture
+def service() -> Busy:
+    """Return a service that keeps a node from draining."""
+    return Busy()

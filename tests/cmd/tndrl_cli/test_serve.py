@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import grpc
@@ -148,29 +147,9 @@ class Ready(Output):
         self.record.set_result(record)
 
 
-class Busy:
-    """A service whose one method never answers."""
-
-    def __init__(self):
-        self.called = threading.Event()
-
-    def add_to(self, server):
-        """Register as generated code does."""
-        method = grpc.unary_unary_rpc_method_handler(self.wait)
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("test.Busy", {"Wait": method}),)
-        )
-
-    async def wait(self, _request, _context):
-        """Be called, and never answer."""
-        self.called.set()
-        await asyncio.Event().wait()
-
-
 @pytest.fixture
-def busy(monkeypatch):
+def busy(monkeypatch, service):
     """Gives the node that ``serve`` makes a busy service."""
-    service = Busy()
 
     class BusyNode(tndrl_api.Node):
         def __init__(self, config):

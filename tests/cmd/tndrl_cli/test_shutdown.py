@@ -1,8 +1,17 @@
 """``tndrl shutdown``."""
 
+import asyncio
 import json
 
+import grpc
 import pytest
+
+import tndrl as tndrl_api
+from support import nodes
+from tndrl_cli.errors import ShutdownRefusedError
+from tndrl_cli.options import Invocation
+from tndrl_cli.output import Output
+from tndrl_cli.shutdown import _shutdown
 
 
 def test_graceful(tndrl, serve):
@@ -46,3 +55,19 @@ def test_bad_timeout(tndrl, timeout):
     done = tndrl("shutdown", "a:1", "--timeout", timeout)
     assert done.returncode == 2
     assert done.stderr.startswith("tndrl: invalid value for '--timeout': ")
+
+
+async def test_repeated(short_dir, service):
+    """A node that stops already refuses with its reason, unless it is forced."""
+    using = Invocation(nodes.config(short_dir), Output(as_json=True))
+    node = tndrl_api.Node(using.config)
+    node.add_service(0x10, service.add_to)
+    async with node, node.connect(node.address) as peer:
+        call = peer.channel(0x10).unary_unary("/test.Busy/Wait")(b"")
+        assert await asyncio.to_thread(service.called.wait, 5)
+        assert await _shutdown(node.address, False, 0, "once", using) == 0
+        with pytest.raises(ShutdownRefusedError, match="the node is stopping already: once; --force"):
+            await _shutdown(node.address, False, 0, "twice", using)
+        assert await _shutdown(node.address, True, 0, "now", using) == 0
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call
