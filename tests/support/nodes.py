@@ -70,9 +70,13 @@ async def calling(folder: Path, name: str, target: str, **flags: object) -> Asyn
         yield peer
 
 
-async def ping(peer: tndrl.Peer) -> None:
+def control(peer: tndrl.Peer) -> control_pb2_grpc.ControlServiceStub:
+    """Return a stub on a channel of its own."""
+    return control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
+
+
+async def ping(stub: control_pb2_grpc.ControlServiceStub) -> None:
     """Call Ping and check its answer."""
-    stub = control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
     sent = time.time_ns()
     answer = await stub.Ping(control_pb2.PingRequest(timestamp=sent), timeout=5)
     assert answer.ping_timestamp == sent
@@ -80,8 +84,7 @@ async def ping(peer: tndrl.Peer) -> None:
 
 async def status(peer: tndrl.Peer) -> control_pb2.GetStatusResponse:
     """Call GetStatus."""
-    stub = control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
-    return await stub.GetStatus(control_pb2.GetStatusRequest(), timeout=5)
+    return await control(peer).GetStatus(control_pb2.GetStatusRequest(), timeout=5)
 
 
 async def who_am_i(peer: tndrl.Peer, metadata: tuple[tuple[str, str], ...] = ()) -> str:

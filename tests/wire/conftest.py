@@ -19,8 +19,9 @@ async def stage(short_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncItera
     witness = nodes.Witness()
     async with (
         nodes.running(short_dir / "a", witness=witness) as node,
-        nodes.calling(short_dir / "victim", "victim", node.address) as victim,
+        nodes.calling(short_dir / "victim", "victim", node.address) as peer,
     ):
+        victim = nodes.control(peer)
         await nodes.ping(victim)
         stage = Stage(node, witness, victim, caplog)
         yield stage
@@ -28,14 +29,15 @@ async def stage(short_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncItera
 
 
 @pytest.fixture
-async def caller(short_dir: Path) -> AsyncIterator[Caller]:
+async def caller(short_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncIterator[Caller]:
     """Yield a node that may dial rogue servers."""
     async with (
         nodes.running(short_dir / "a") as callee,
         nodes.running(short_dir / "b", certs.node_leaf("b")) as node,
-        node.connect(callee.address) as victim,
+        node.connect(callee.address) as peer,
     ):
+        victim = nodes.control(peer)
         await nodes.ping(victim)
-        caller = Caller(node, victim)
+        caller = Caller(node, victim, caplog)
         yield caller
     vars(caller).clear()

@@ -13,6 +13,7 @@ from rogue.peer import Peer, RogueClient, RogueServer
 from rogue.script import Script
 from support import nodes
 from tndrl.errors import TndrlError
+from tndrl.v1.control_pb2_grpc import ControlServiceStub
 
 EARLY = b"\x10PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)
 """What a rogue client writes at once: a stream type that is served, HTTP/2's preface and empty SETTINGS."""
@@ -21,13 +22,18 @@ LINE_LIMIT = 600
 """Characters of a log line: what a peer makes us say is shortened."""
 
 
+def check_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    """Check that nothing was logged as an error: no peer may cause a fault of ours."""
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
 @dataclass
 class Stage:
-    """A running node, a witness behind it, and a victim: somebody who was connected before the rogue came."""
+    """A running node, a witness behind it, and a victim: the channel of somebody who was there before the rogue."""
 
     node: tndrl.Node
     witness: nodes.Witness
-    victim: tndrl.Peer
+    victim: ControlServiceStub
     caplog: pytest.LogCaptureFixture
 
     async def refused(self, script: Script) -> Closed:
@@ -59,6 +65,7 @@ class Stage:
         assert after["streams_bridged"] == before["streams_bridged"]  # the victim's
         assert self.witness.calls == 0
         assert not rogue.received
+        check_no_fault(self.caplog)
         (line,) = self.lines(rogue.local_address)
         assert line.isascii()
         assert line.isprintable()
@@ -74,10 +81,11 @@ class Stage:
 
 @dataclass
 class Caller:
-    """A node that dials, and a victim: a connection that it had before it dialled the rogue, on the same socket."""
+    """A node that dials, and a victim: a channel that it had before it dialled the rogue, on the same socket."""
 
     node: tndrl.Node
-    victim: tndrl.Peer
+    victim: ControlServiceStub
+    caplog: pytest.LogCaptureFixture
 
     async def accepts(self, script: Script) -> None:
         """Dial an honest server."""
@@ -101,5 +109,6 @@ class Caller:
             closed = await rogue.closed()
             assert server.address in str(raised.value)
         assert not rogue.received
+        check_no_fault(self.caplog)
         await nodes.ping(self.victim)
         return closed, raised.value
