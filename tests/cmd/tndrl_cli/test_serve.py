@@ -10,6 +10,7 @@ import time
 
 import grpc
 import grpc.aio
+import psutil
 import pytest
 
 import tndrl as tndrl_api
@@ -192,3 +193,12 @@ async def test_signal_before_ready(short_dir):
     asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
     assert await _serve(Invocation(nodes.config(short_dir), output)) == 0
     assert not output.record.done()
+
+
+@pytest.mark.serial
+def test_is_light(serve):
+    """It is READY in less than a second, and idle it stays under 80 MiB."""
+    began = time.perf_counter()
+    node = serve()
+    assert time.perf_counter() - began < 1
+    assert psutil.Process(node.process.pid).memory_info().rss < 80 << 20
