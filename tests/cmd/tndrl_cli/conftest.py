@@ -66,7 +66,11 @@ def serving(pki: Path, *arguments: str) -> Iterator[Served]:
             ready = json.loads(line)
             yield Served(process, ready["address"], ready)
         finally:
-            process.kill()
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 @pytest.fixture(scope="module")
