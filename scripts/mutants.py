@@ -164,6 +164,18 @@ def try_mutant(mutant: Mutant, root: Path, scratch: Path) -> str:
     return f"GREEN {' '.join(alive)}" if alive else "red"
 
 
+def try_all(mutants: Sequence[Mutant], root: Path, scratch: Path, jobs: int) -> bool:
+    """Try every mutant, ``jobs`` at once, printing each result; return whether all are red."""
+    all_red = True
+    with ThreadPoolExecutor(jobs) as pool:
+        for mutant, result in zip(
+            mutants, pool.map(lambda m: try_mutant(m, root, scratch), mutants), strict=True
+        ):
+            print(f"{mutant.case:10} {mutant.name:40} {result}", flush=True)
+            all_red = all_red and result == "red"
+    return all_red
+
+
 def check_unchanged(mutants: Sequence[Mutant], root: Path, scratch: Path) -> None:
     """Raise MutantError unless every test of ``mutants`` runs and passes while the defences are there."""
     tests = [test for mutant in mutants for test in mutant.tests]
@@ -205,14 +217,11 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
         mutants = read_all(root, options.k)
         with tempfile.TemporaryDirectory(prefix="tndrl-mutants-") as scratch:
             check_unchanged(mutants, root, Path(scratch))
-            with ThreadPoolExecutor(options.jobs) as pool:
-                results = list(pool.map(lambda m: try_mutant(m, root, Path(scratch)), mutants))
+            all_red = try_all(mutants, root, Path(scratch), options.jobs)
     except MutantError as error:
         print(error, file=sys.stderr)
         return 1
-    for mutant, result in zip(mutants, results, strict=True):
-        print(f"{mutant.case:10} {mutant.name:40} {result}")
-    if any(result != "red" for result in results):
+    if not all_red:
         return 1
     if not options.k:
         (root / PAGE).write_text(page(mutants), encoding="utf-8")
