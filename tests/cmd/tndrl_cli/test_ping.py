@@ -186,8 +186,10 @@ def test_statistics():
 def test_nine_at_once(command, pki, node):
     """Nine of them at once, with the node's own certificate, all succeed."""
     arguments = [command, "ping", node.address, "--pki-dir", str(pki / "node")]
-    pinging = [subprocess.Popen(arguments, stdout=subprocess.DEVNULL) for _ in range(9)]
-    assert [one.wait(timeout=20) for one in pinging] == [0] * 9
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    pinging = [subprocess.Popen(arguments, **pipes, text=True) for _ in range(9)]
+    assert [one.communicate(timeout=30)[1] for one in pinging] == [""] * 9
+    assert [one.returncode for one in pinging] == [0] * 9
 
 
 @pytest.mark.serial
