@@ -42,7 +42,10 @@ def test_the_configuration_loads(tmp_path: Path) -> None:
     assert tndrl.load_config(tmp_path / "node.yaml")
 
 
-def test_links_lead_somewhere() -> None:
-    """Every file that the README links to is there."""
-    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/README.md", "docs/decisions/README.md"]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every file that a page for people links to is there."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8"))
+    assert [target for target in targets if not (ROOT / page).parent.joinpath(target).exists()] == []
