@@ -43,7 +43,6 @@ class ControlCaller:
         try:
             return await method(request, timeout=self._timeout)
         except grpc.aio.AioRpcError as error:
-            error.with_traceback(None)  # its frames would keep the call, and so the stream, from closing
             if error.code() is grpc.StatusCode.UNAVAILABLE and self.peer.failure is not None:
                 raise self.peer.failure from error
             raise CallError(self.peer.address, error.code().name, error.details() or "") from error

@@ -44,15 +44,13 @@ class ChannelSocket:
         self._path = path
         self._accepting = tasks.create_task(self._accept(), name=f"accept {path.name}")
 
-    async def aclose(self, linger: float = 1.0) -> None:
-        """Stop listening, and end the streams behind the socket, at once those that last over ``linger`` seconds."""
+    def close(self) -> None:
+        """Stop listening, and end the streams behind the socket: their calls are over when their channel is closed."""
         self._accepting.cancel()
         self._listener.close()
         self._path.unlink(missing_ok=True)
-        if self._bridges:
-            _done, late = await asyncio.wait(set(self._bridges), timeout=linger)
-            for bridge in late:
-                bridge.cancel()
+        for bridge in self._bridges:
+            bridge.cancel()
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()

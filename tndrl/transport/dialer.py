@@ -24,7 +24,7 @@ from tndrl.errors import (
     TndrlError,
     UsageError,
 )
-from tndrl.transport.channels import ChannelSocket
+from tndrl.transport.channels import REFUSAL_TIMEOUT, ChannelSocket
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings
 from tndrl.transport.identity import ServerPolicy, server_name
@@ -40,7 +40,6 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.default_authority", "tndrl"),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
 )
@@ -75,6 +74,8 @@ class MuxDialer:
         self._credentials = credentials
         self._connect_timeout = connect_timeout
         self._settings = settings or QuicSettings()
+        # What grpcio calls a back-off is also how long it waits for the first bytes of a connection: our dial and more.
+        self._patience = ("grpc.min_reconnect_backoff_ms", int(1000 * (connect_timeout + REFUSAL_TIMEOUT)))
         self._endpoints: dict[int, Endpoint] = {}  # by address family
         self._sessions: dict[Target, Session] = {}
         self._dialling: dict[Target, asyncio.Task[Session | TndrlError]] = {}
@@ -104,7 +105,7 @@ class MuxDialer:
         for channel in tuple(self._channels):
             await channel.close()
         for channel_socket in self._sockets.values():
-            await channel_socket.aclose()
+            channel_socket.close()
         for task in self._dialling.values():
             task.cancel()
         for endpoint in self._endpoints.values():
@@ -178,7 +179,7 @@ class MuxDialer:
         channel = LoopBoundChannel(
             grpc.aio.insecure_channel(
                 self._sockets[key].target,
-                options=[*CHANNEL_OPTIONS, *options],
+                options=[*CHANNEL_OPTIONS, self._patience, *options],
                 interceptors=list(interceptors),
             ),
             on_close=self._channels.discard,
