@@ -39,6 +39,9 @@ from tndrl.transport.unix import UnixStream
 PATIENCE = 10.0
 """Seconds that any wait may take; a test that reaches it has failed."""
 
+HELLO = http2.SETTINGS
+"""What a bridge passes on at once: a whole HTTP/2 frame."""
+
 ECHO_TYPE = 0x10
 GRPC_TYPE = 0x11
 
@@ -288,12 +291,17 @@ def dialer(name: str = "b", **options: Any) -> MuxDialer:
     return MuxDialer(credentials(name), **options)
 
 
+def honest(name: str) -> Script:
+    """Return the script of ``spiffe://tndrl/node/<name>`` that does nothing wrong."""
+    made = certs.node_leaf(name)
+    return Script(chain=made.chain_der, key=made.key)
+
+
 class RawClient(RogueClient):
     """An honest client that writes whatever it likes on streams, and remembers what it was told to stop sending."""
 
     def __init__(self, address: str, name: str = "raw") -> None:
-        made = certs.node_leaf(name)
-        super().__init__(address, Script(chain=made.chain_der, key=made.key))
+        super().__init__(address, honest(name))
         self.stopped: dict[int, int] = {}
 
     async def __aenter__(self) -> Peer:
@@ -310,6 +318,12 @@ class RawClient(RogueClient):
         connection.next_event = next_event
         assert await peer.outcome() is None
         return peer
+
+
+async def echoes(peer: Peer, stream_id: int) -> None:
+    """Check that a new stream of type 0x10 works."""
+    peer.send(stream_id, bytes([ECHO_TYPE]) + HELLO)
+    await peer.until(lambda: peer.received[stream_id] == HELLO)
 
 
 # HTTP/2 by hand, for callers that stop in the middle

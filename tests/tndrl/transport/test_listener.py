@@ -1,0 +1,245 @@
+"""The accepting side: what happens to each stream, by its first byte (QUIC-18, 19)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pki.alerts import Alert
+from pki.spiffe import IdPattern
+from rogue.peer import Peer, RogueClient
+from support import streams
+from support.streams import ECHO_TYPE, Echo, RawClient
+from tndrl.errors import ConfigError, UsageError
+from tndrl.transport import http2
+from tndrl.transport.codes import ErrorCode
+from tndrl.transport.listener import MuxListener
+from tndrl.transport.quic_stream import SEND_HIGH_WATER
+
+ECHO = bytes([ECHO_TYPE])
+
+
+@pytest.fixture
+async def stage(short_dir: Path) -> AsyncIterator[tuple[MuxListener, Echo]]:
+    """Yield a listener with an echo on 0x10, and the echo."""
+    async with asyncio.timeout(30), streams.listening(short_dir) as both:
+        yield both
+
+
+async def reset_both_ways(peer: Peer, raw: RawClient, stream_id: int, code: int) -> None:
+    """Wait until a stream was reset and asked to stop, both with ``code``."""
+    await peer.until(lambda: stream_id in peer.ended and stream_id in raw.stopped)
+    assert (peer.ended[stream_id], raw.stopped[stream_id]) == (code, code)
+
+
+# QUIC-18: no type byte
+
+
+async def test_silent_streams_are_reset_at_the_deadline(short_dir: Path) -> None:
+    """A stream without a type byte is reset both ways, even if nothing was ever sent on it; others live on."""
+    async with streams.listening(short_dir, type_timeout=0.2) as (listener, _echo):
+        raw = RawClient(listener.address)
+        async with raw as peer:
+            for silent in (0, 4, 8):
+                peer.send(silent, b"")  # opens it here only; the next one opens all below it there
+            await streams.echoes(peer, 12)
+            for silent in (0, 4, 8):
+                await reset_both_ways(peer, raw, silent, ErrorCode.STREAM_TYPE_TIMEOUT)
+            peer.send(12, streams.HELLO)
+            await peer.until(lambda: peer.received[12] == 2 * streams.HELLO)
+        assert listener.stats()["streams_reset.stream_type_timeout"] == 3
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(999, marks=pytest.mark.long)])
+async def test_silent_streams_stall_nothing(stage: tuple[MuxListener, Echo], count: int) -> None:
+    """While a hundred streams say nothing, another one is served at once."""
+    listener, _echo = stage
+    async with RawClient(listener.address) as peer:
+        for number in range(count):
+            peer.send(4 * number, b"")
+        async with asyncio.timeout(1):
+            await streams.echoes(peer, 4 * count)
+        assert listener.stats()["streams_open"] == count + 1
+        assert not peer.ended
+
+
+# QUIC-19: type bytes of every kind
+
+
+@pytest.mark.parametrize("end", [False, True], ids=["open", "ended"])
+async def test_every_unknown_type_is_reset_both_ways(stage: tuple[MuxListener, Echo], end: bool) -> None:
+    """Each type that nothing is bound to is refused by a code of its own, and the connection lives on."""
+    listener, _echo = stage
+    unknown = [kind for kind in range(256) if kind != ECHO_TYPE]
+    raw = RawClient(listener.address)
+    async with raw as peer:
+        for number, kind in enumerate(unknown):
+            peer.send(4 * number, bytes([kind]), end=end)
+        for number in range(len(unknown)):
+            await peer.until(lambda number=number: 4 * number in peer.ended)
+        assert set(peer.ended.values()) == {ErrorCode.UNKNOWN_STREAM_TYPE}
+        if not end:
+            await peer.until(lambda: len(raw.stopped) == len(unknown))
+            assert set(raw.stopped.values()) == {ErrorCode.UNKNOWN_STREAM_TYPE}
+        await streams.echoes(peer, 4 * len(unknown))
+    assert listener.stats()["streams_reset.unknown_stream_type"] == len(unknown)
+
+
+async def test_an_empty_stream_lacks_its_type(stage: tuple[MuxListener, Echo]) -> None:
+    """A stream that ends before its first byte is reset by a code of its own."""
+    listener, _echo = stage
+    async with RawClient(listener.address) as peer:
+        peer.send(0, b"", end=True)
+        await peer.until(lambda: peer.ended == {0: ErrorCode.STREAM_TYPE_MISSING})
+        await streams.echoes(peer, 4)
+    assert listener.stats()["streams_reset.stream_type_missing"] == 1
+
+
+async def test_a_type_alone_reaches_its_service(stage: tuple[MuxListener, Echo]) -> None:
+    """A known type byte and the end: the service sees a connection that ends, and ends it in good order."""
+    listener, echo = stage
+    async with RawClient(listener.address) as peer:
+        peer.send(0, ECHO, end=True)
+        await peer.until(lambda: peer.ended == {0: None})
+    assert (echo.opened, echo.received) == (1, b"")
+
+
+async def test_a_type_split_from_what_follows(stage: tuple[MuxListener, Echo]) -> None:
+    """The service gets everything after the type byte and nothing before, however it is cut."""
+    listener, echo = stage
+    async with RawClient(listener.address) as peer:
+        peer.send(0, ECHO)
+        await echo.until(lambda it: it.opened == 1)
+        peer.send(0, streams.HELLO[:1])
+        await echo.until(lambda it: it.received == streams.HELLO[:1])
+        peer.send(0, streams.HELLO[1:], end=True)
+        await peer.until(lambda: peer.ended == {0: None})
+    assert peer.received[0] == streams.HELLO
+
+
+# The listener's own life
+
+
+async def test_refuse_answers_with_the_reason(stage: tuple[MuxListener, Echo]) -> None:
+    """New streams of a refused type hear why from an HTTP/2 server; those there are get GOAWAY."""
+    listener, _echo = stage
+    async with RawClient(listener.address) as peer:
+        await streams.echoes(peer, 0)
+        await listener.refuse(ECHO_TYPE, "closing")
+        peer.send(4, ECHO + streams.request("Any"))
+        await peer.until(lambda: peer.ended.get(4, 0) is None)
+        assert peer.received[0] == http2.SETTINGS + http2.goaway("closing")
+        assert peer.received[4] == http2.SETTINGS + http2.goaway("closing")
+    assert listener.stats()["streams_refused"] == 1
+
+
+async def test_refuse_waits_for_no_stalled_peer(stage: tuple[MuxListener, Echo]) -> None:
+    """A peer that takes nothing, with its stream full to the brim, does not hold up a drain."""
+    listener, _echo = stage
+    async with RawClient(listener.address) as peer:
+        await streams.echoes(peer, 0)
+        ((stream, _carried),) = listener._bridges.items()
+        peer.connection.receive_datagram = lambda *_: None
+        sending = asyncio.ensure_future(stream.send(http2._frame(0, bytes(2 * SEND_HIGH_WATER))))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1):
+            await listener.refuse(ECHO_TYPE, "closing")
+        assert not sending.done()
+        sending.cancel()
+
+
+async def test_a_backend_that_is_not_there(stage: tuple[MuxListener, Echo], short_dir: Path) -> None:
+    """A service that cannot be reached costs its own stream only, which hears so."""
+    listener, _echo = stage
+    listener.bind(0x20, str(short_dir / "nobody"))
+    async with RawClient(listener.address) as peer:
+        peer.send(0, b"\x20" + streams.request("Any"))
+        await peer.until(lambda: 0 in peer.ended)
+        assert b"cannot be reached" in peer.received[0]
+        await streams.echoes(peer, 4)
+    assert listener.stats()["backends_unreachable"] == 1
+
+
+async def test_a_fault_costs_one_stream(
+    stage: tuple[MuxListener, Echo], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An error of our own resets the stream it happened on, is logged, and leaves the others alone."""
+    listener, _echo = stage
+    async with RawClient(listener.address) as peer:
+        with monkeypatch.context() as patch:
+            patch.setattr(listener, "_read_type", lambda _stream: 1 / 0)
+            peer.send(0, ECHO)
+            await peer.until(lambda: peer.ended == {0: ErrorCode.INTERNAL})
+        await streams.echoes(peer, 4)
+    assert "fault in <QuicStream 0" in caplog.text
+
+
+async def test_a_stream_of_nobody_is_reset(stage: tuple[MuxListener, Echo]) -> None:
+    """Without a verified peer no stream is served, whatever else went wrong."""
+    listener, echo = stage
+    async with RawClient(listener.address) as peer:
+        (session,) = listener.sessions
+        session.peer_id = None
+        peer.send(0, ECHO + b"hello")
+        await peer.until(lambda: peer.ended == {0: ErrorCode.INTERNAL})
+    assert echo.opened == 0
+
+
+async def test_only_who_is_allowed_may_connect(short_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A valid certificate that ``allow`` does not name is refused, counted and logged."""
+    caplog.set_level(logging.INFO)
+    allow = [IdPattern.parse("spiffe://tndrl/node/friend*")]
+    async with streams.listening(short_dir, allow=allow) as (listener, _echo):
+        async with RawClient(listener.address, "friend-1"):
+            assert len(listener.sessions) == 1
+        async with RogueClient(listener.address, streams.honest("stranger")) as stranger:
+            assert (await stranger.closed()).alert == Alert.access_denied
+        assert listener.stats()["handshakes_refused.access_denied"] == 1
+    assert "spiffe://tndrl/node/friend-1 connected from" in caplog.text
+    assert "not in server.allow" in caplog.text
+
+
+async def test_closing_tells_code_and_reason(short_dir: Path) -> None:
+    """Leaving the listener closes every connection as a shutdown, once."""
+    async with streams.listening(short_dir) as (listener, _echo), RawClient(listener.address) as peer:
+        await listener.aclose(reason="for today")
+        closed = await peer.closed()
+        assert (closed.code, closed.reason) == (ErrorCode.SHUTDOWN, "for today")
+        await listener.aclose()
+        assert listener.stats()["handshakes_completed"] == 1
+
+
+async def test_settle_waits_for_streams_and_no_longer(stage: tuple[MuxListener, Echo]) -> None:
+    """Settling returns when the streams have ended, and after its timeout when they have not."""
+    listener, _echo = stage
+    async with RawClient(listener.address) as peer, asyncio.timeout(2):
+        await listener.settle(60)
+        await streams.echoes(peer, 0)
+        await listener.settle(0.05)
+        assert listener.stats()["streams_open"] == 1
+        peer.send(0, b"", end=True)
+        await listener.settle(60)
+        assert listener.stats()["streams_open"] == 0
+
+
+async def test_a_port_in_use_names_address_and_cure(stage: tuple[MuxListener, Echo]) -> None:
+    """A taken address is a mistake of the configuration, with its key."""
+    listener, _echo = stage
+    port = int(listener.address.rpartition(":")[2])
+    with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1:{port}: .*choose another") as raised:
+        await MuxListener(streams.credentials(), host="127.0.0.1", port=port).__aenter__()
+    assert raised.value.key == "server.addr"
+
+
+async def test_repr_and_address(stage: tuple[MuxListener, Echo]) -> None:
+    """The representation tells where it listens and for how many; outside there is no address."""
+    listener, _echo = stage
+    assert repr(listener) == f"<MuxListener {listener.address}, 0 peers, 0 streams>"
+    outside = MuxListener(streams.credentials())
+    assert "not listening" in repr(outside)
+    with pytest.raises(UsageError, match="async with"):
+        _ = outside.address
