@@ -56,7 +56,6 @@ class RogueContext(tls.Context):
         )
         for name, chosen in (
             ("_supported_versions", script.versions),
-            ("_cipher_suites", script.suites),
             ("_supported_groups", script.groups),
             ("_signature_algorithms", script.schemes),
         ):

@@ -40,10 +40,9 @@ class Script:
     alpn: Sequence[str] | None = ("tndrl",)
     """A client offers these; a server answers with the first, whatever was offered. None: no extension."""
     versions: Sequence[int] | None = None
-    suites: Sequence[int] | None = None
     groups: Sequence[int] | None = None
     schemes: Sequence[int] | None = None
-    """Offered instead of aioquic's own: TLS versions, cipher suites, groups, signature schemes."""
+    """Offered instead of aioquic's own: TLS versions, groups with key shares, signature schemes."""
     session_id: bytes = b""
     """``legacy_session_id`` of a client's hello, or its echo in a server's."""
     request_certificate: bool = True

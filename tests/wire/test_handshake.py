@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from aioquic.tls import Epoch, HandshakeType, SignatureAlgorithm
+from aioquic.tls import Epoch, Group, HandshakeType, SignatureAlgorithm
 
 from rogue import messages
 from rogue.script import Prove, Script
@@ -16,6 +16,7 @@ from wire.stages import Caller, Stage
 PROTOCOL_VIOLATION = 0x0A
 CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
+HANDSHAKE_FAILURE = 0x128
 ILLEGAL_PARAMETER = 0x12F
 UNKNOWN_CA = 0x130
 DECRYPT_ERROR = 0x133
@@ -159,6 +160,8 @@ CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     "TLS-47 others": (lambda: valid(alpn=("tndrl2", "TNDRL", "tndr")), {NO_APPLICATION_PROTOCOL}),
     "TLS-48": (lambda: valid(versions=[0x0303]), {PROTOCOL_VERSION}),
     "TLS-48 and older": (lambda: valid(versions=[0x0303, 0x0302, 0x0301]), {PROTOCOL_VERSION}),
+    "TLS-49 groups": (lambda: valid(groups=[Group.GREASE]), {HANDSHAKE_FAILURE}),
+    "TLS-49 schemes": (lambda: valid(schemes=[SignatureAlgorithm.ED448]), {HANDSHAKE_FAILURE}),
     "TLS-51 session id": (lambda: valid(session_id=bytes(32)), {PROTOCOL_VIOLATION}),
     "QUIC-05 ClientHello over 16 KiB": (
         lambda: valid(arrange=lambda _: [(Epoch.INITIAL, bytes([1, 0, 64, 1]) + bytes(500))]),
