@@ -153,7 +153,7 @@ def _check_head(der: bytes) -> None:
     It accepts negative serial numbers and odd algorithm parameters with a process-wide warning, and SHA-1.
     """
     try:
-        body, end = _element(der, 0, 0x30)
+        body, _ = _element(der, 0, 0x30)
         tbs, tbs_end = _element(der, body, 0x30)
         serial = tbs + len(_VERSION_3)
         if der[tbs:serial] != _VERSION_3:
@@ -163,8 +163,6 @@ def _check_head(der: bytes) -> None:
         outer = der[tbs_end : _element(der, tbs_end, 0x30)[1]]
     except IndexError:
         raise _malformed("it is not DER, or is cut off") from None
-    if end != len(der):
-        raise _malformed("bytes follow its end")
     if not 0 < int.from_bytes(der[digits:serial_end], "big", signed=True) < 1 << 159:
         raise _malformed("its serial number is not positive, or longer than 20 bytes")
     if inner != outer or inner not in _SIGNATURE_ALGORITHMS:

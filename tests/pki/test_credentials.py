@@ -160,12 +160,17 @@ def test_intermediates_mixed_up(directory: Path) -> None:
     assert "certificate 2 did not sign certificate 1" in refusal(directory).problem
 
 
+@pytest.mark.parametrize("eku", certs.BOTH_EKU)
+def test_one_role_only(directory: Path, eku: certs.x509.ObjectIdentifier) -> None:
+    """A node is a server and a client, so its certificate must be good for both."""
+    assert "not for use as a" in refusal(certs.write_pki_dir(directory, certs.leaf(eku=[eku]))).problem
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
         ("TLS-02", "no trusted CA"),
         ("TLS-06", "expired"),
-        ("TLS-10", "not for use"),
         ("TLS-24", "0 URI names"),
     ],
 )

@@ -92,6 +92,14 @@ def test_unparsable(tmp_path: Path) -> None:
         describe(tmp_path / "f")
 
 
+@pytest.mark.parametrize("name", ["TLS-43 version 9", "TLS-43 duplicate extension", "TLS-43 truncated"])
+def test_unreadable(tmp_path: Path, name: str) -> None:
+    """Whatever the library raises for what it cannot read is an error of the file."""
+    (tmp_path / "f").write_bytes(certs.pem(certs.BAD[name].chain_der(Usage.CLIENT)[0]))
+    with pytest.raises(FileError, match="cannot be parsed"):
+        describe(tmp_path / "f")
+
+
 def test_nothing_to_describe(directory: Path) -> None:
     """A private key is never shown."""
     with pytest.raises(FileError, match="holds no PEM certificate or request"):

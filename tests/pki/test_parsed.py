@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -55,6 +56,46 @@ def test_equal_only_to_itself() -> None:
 def test_malformed(name: str) -> None:
     """What cannot be read is bad_certificate, whatever the library raises for it."""
     assert refused(certs.BAD[name].chain_der(certs.Usage.CLIENT)[0]) == ("malformed", Alert.bad_certificate)
+
+
+def _x400_address(fields: list[bytes]) -> None:
+    names = certs.tlv(0x04, certs.tlv(0x30, certs.tlv(0xA3, b"")))
+    _add_extension(fields, certs.tlv(0x30, bytes.fromhex("0603551d11"), names))
+
+
+def _negative_issuer_serial(fields: list[bytes]) -> None:
+    name = certs.tlv(0xA1, certs.tlv(0xA4, fields[certs.ISSUER]))
+    value = certs.tlv(0x04, certs.tlv(0x30, name, certs.tlv(0x82, b"\x80")))
+    _add_extension(fields, certs.tlv(0x30, bytes.fromhex("0603551d23"), value))
+
+
+def _add_extension(fields: list[bytes], extension: bytes) -> None:
+    extensions = certs.children(certs.children(fields[certs.EXTENSIONS])[0])
+    fields[certs.EXTENSIONS] = certs.tlv(0xA3, certs.tlv(0x30, *extensions, extension))
+
+
+def _unknown_key(fields: list[bytes]) -> None:
+    fields[certs.PUBLIC_KEY] = certs.tlv(0x30, bytes.fromhex("300606042a030405"), b"\x03\x02\x00\x01")
+
+
+@pytest.mark.parametrize("change", [_x400_address, _negative_issuer_serial, _unknown_key])
+def test_what_the_library_cannot_read(change: Callable[[list[bytes]], None]) -> None:
+    """Whatever else the library raises, or warns of where warnings are errors, is malformed."""
+    made = certs.leaf(uris=(), dns=(), ips=(), aki=False)
+    assert refused(certs.resign(made, certs.world().root, change).der)[0] == "malformed"
+
+
+def test_version_is_named() -> None:
+    """A certificate of another version is told so, not that it is no certificate."""
+    with pytest.raises(SvidError, match="its version is not 3"):
+        Parsed.from_der(certs.BAD["TLS-43 version 1"].chain_der(certs.Usage.CLIENT)[0])
+
+
+@pytest.mark.parametrize("name", [name for name in certs.BAD if name.startswith("TLS-39")])
+def test_weak_hashes(name: str) -> None:
+    """SHA-1 and MD5 are refused before any signature is looked at."""
+    leaf, issuer = certs.BAD[name].chain_der(certs.Usage.CLIENT)
+    assert refused(issuer if "intermediate" in name else leaf)[0] == "signature-algorithm"
 
 
 def test_every_truncation() -> None:
