@@ -94,9 +94,10 @@ def test_unreadable(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; from pki import errors, files\n"
         "os.chdir(sys.argv[1])\n"
-        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "me = os.geteuid()\n"
+        "if me == 0: os.seteuid(65534)\n"
         "try: files.read(Path('k'))\n"
-        "except errors.FileError as error: print(error)\n"
+        "except errors.FileError as error: os.seteuid(me); print(error)\n"
     )
     tmp_path.chmod(0o755)
     done = subprocess.run(
