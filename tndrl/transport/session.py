@@ -284,7 +284,8 @@ class Session:
 
     def _handle_opened(self, stream_id: int) -> None:
         assert self._on_stream is not None  # a client allows its peer no streams
-        self._on_stream(self._add_stream(stream_id))
+        if self._connected:
+            self._on_stream(self._add_stream(stream_id))
 
     def _handle_data(self, event: StreamDataReceived) -> None:
         if (stream := self._streams.get(event.stream_id)) is not None:
