@@ -6,7 +6,9 @@ Nothing depends on the numbers: they show where to look.
 from __future__ import annotations
 
 import ast
+import io
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
@@ -34,6 +36,12 @@ def lines_of(function: Function) -> int:
     return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
 
 
+def count_comments(text: str) -> int:
+    """Return the comments in a module, those at the end of a line included."""
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    return sum(token.type == tokenize.COMMENT for token in tokens)
+
+
 def undocumented(texts: dict[Path, str]) -> Iterator[str]:
     """Yield public functions and classes, at the top of a module or of a public class, without a docstring."""
     for path, text in texts.items():
@@ -59,8 +67,8 @@ def report(root: Path) -> str:
     """Return the report of the tree at ``root``."""
     sources, tests = modules(root, *SOURCES), modules(root, "tests")
     lines = [line.strip() for text in sources.values() for line in text.splitlines()]
-    comments = sum(line.startswith("#") for line in lines)
-    code = sum(bool(line) for line in lines) - comments
+    comments = sum(count_comments(text) for text in sources.values())
+    code = sum(bool(line) and not line.startswith("#") for line in lines)
     test_lines = sum(len(text.splitlines()) for text in tests.values())
     cases = [lines_of(function) for function in functions(tests) if function.name.startswith("test_")]
     lacking = list(undocumented(sources))
