@@ -9,12 +9,13 @@ import pytest
 from rogue.peer import RogueClient, RogueServer
 from rogue.script import Script
 from support import certs, nodes
-from tndrl.errors import PeerCertificateError, WrongIdentityError
+from tndrl.errors import ConnectError, PeerCertificateError, WrongIdentityError
 from tndrl.v1 import control_pb2
 from wire.stages import EARLY, Caller, Stage
 
 ACCESS_DENIED = 49
 BAD_CERTIFICATE = 42
+HANDSHAKE_FAILURE = 40
 
 CLAIMS = (
     ("x-spiffe-id", "spiffe://tndrl/node/admin"),
@@ -59,6 +60,18 @@ async def test_a_server_with_another_host_name_is_refused(caller: Caller) -> Non
     made = certs.node_leaf("y", dns=["elsewhere.example"], ips=["192.0.2.1"])
     closed, _error = await caller.refuses(script(made))
     assert closed.alert == BAD_CERTIFICATE
+
+
+async def test_a_server_that_asks_for_no_certificate_is_refused(short_dir: Path) -> None:
+    """A server that does not verify us is no node: the handshake fails instead of counting as confirmed."""
+    async with RogueServer(script(certs.node_leaf("y"), request_certificate=False)) as server:
+        known = [{"name": "x", "addr": server.address, "identity": "spiffe://tndrl/node/y"}]
+        with pytest.raises(ConnectError) as raised:
+            async with nodes.calling(short_dir / "b", "b", "x", peers=known):
+                pytest.fail("the rogue was accepted")
+        closed = await (await server.peer()).closed()
+    assert closed.alert == HANDSHAKE_FAILURE
+    assert "did not ask for our certificate" in str(raised.value)
 
 
 async def test_connect_raises_what_the_rogue_was_told(short_dir: Path) -> None:
@@ -124,7 +137,6 @@ async def test_an_accepted_client_reaches_what_a_refused_one_did_not(stage: Stag
     assert stage.node.stats()["streams_bridged"] == 2
 
 
-@pytest.mark.xfail(strict=True, reason="a dialer does not count the servers that it refused yet")
 async def test_a_refused_server_is_counted(caller: Caller) -> None:
     """The node that dialled keeps the count, by alert, as the node that is dialled does."""
     await caller.refuses(script(certs.leaf(certs.world().stranger)))

@@ -44,9 +44,10 @@ class ChannelSocket:
         self._path = path
         self._accepting = tasks.create_task(self._accept(), name=f"accept {path.name}")
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Stop listening, and end the streams behind the socket: their calls are over when their channel is closed."""
         self._accepting.cancel()
+        await asyncio.wait({self._accepting})  # it still watches the listener until it has ended
         self._listener.close()
         self._path.unlink(missing_ok=True)
         for bridge in self._bridges:

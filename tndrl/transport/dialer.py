@@ -19,6 +19,7 @@ from pki.credentials import Credentials
 from pki.spiffe import SpiffeId
 from tndrl.errors import (
     ConnectError,
+    IdentityError,
     NameResolutionError,
     NoAnswerError,
     TndrlError,
@@ -80,6 +81,7 @@ class MuxDialer:
         self._sessions: dict[Target, Session] = {}
         self._dialling: dict[Target, asyncio.Task[Session | TndrlError]] = {}
         self._failures: dict[Target, TndrlError] = {}  # of the last attempt, where it failed
+        self._counters: Counter[str] = Counter()
         self._sockets: dict[tuple[Target, int], ChannelSocket] = {}
         self._channels: set[LoopBoundChannel] = set()
         self._directory: Path | None = None
@@ -105,7 +107,7 @@ class MuxDialer:
         for channel in tuple(self._channels):
             await channel.close()
         for channel_socket in self._sockets.values():
-            channel_socket.close()
+            await channel_socket.aclose()
         for task in self._dialling.values():
             task.cancel()
         for endpoint in self._endpoints.values():
@@ -120,7 +122,7 @@ class MuxDialer:
 
     def stats(self) -> dict[str, int]:
         """Return every counter."""
-        total: Counter[str] = Counter()
+        total = Counter(self._counters)
         for endpoint in self._endpoints.values():
             total.update(endpoint.counters)
         now = {
@@ -209,6 +211,11 @@ class MuxDialer:
             return session
         self._failures[target] = error
         self._sessions.pop(target, None)
+        self._counters["handshakes_failed"] += 1
+        if isinstance(error, IdentityError):
+            self._counters["handshakes_refused"] += 1
+            self._counters[f"handshakes_refused.{error.alert_name}"] += 1
+        logger.warning("no connection to %s: %s", target, error)
         return error
 
     async def _try_addresses(self, target: Target) -> Session:

@@ -42,6 +42,8 @@ class GrpcServer:
         self._interceptors = interceptors
         self._options: list[tuple[str, Any]] = [
             ("grpc.max_concurrent_streams", max_concurrent_streams),
+            # It resets streams while Python is still tidying up after earlier ones; CallGate bounds them instead.
+            ("grpc.http.overload_protection", 0),
             ("grpc.max_receive_message_length", max_message),
             ("grpc.max_metadata_size", max_metadata),
             ("grpc.absolute_max_metadata_size", max_metadata),

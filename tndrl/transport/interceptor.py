@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -12,13 +13,19 @@ import grpc.aio
 
 from tndrl.transport import registry
 
+MAX_CALLS_PER_STREAM = 100
+"""Calls of one stream that run at once. A client that keeps to SETTINGS never meets it."""
+
+Refusal = tuple[grpc.StatusCode, str]
+
 
 class CallGate:
-    """Counts running calls, from any thread, and lets none in once it is closed."""
+    """Counts running calls, from any thread; bounds those of one stream, and lets none in once it is closed."""
 
     def __init__(self, on_change: Callable[[int], None] | None = None) -> None:
         self._lock = threading.Lock()
         self._running = 0
+        self._by_stream: Counter[str] = Counter()
         self._total = 0
         self._refusal: str | None = None
         self._on_change = on_change
@@ -41,19 +48,26 @@ class CallGate:
         with self._lock:
             self._refusal = reason
 
-    def enter(self) -> str | None:
-        """Count a call and return None, or return why it is refused."""
+    def enter(self, stream: str) -> Refusal | None:
+        """Count a call on ``stream``, a name that ``context.peer()`` gives; or return with what it is refused."""
         with self._lock:
             if self._refusal is not None:
-                return self._refusal
+                return grpc.StatusCode.UNAVAILABLE, self._refusal
+            if self._by_stream[stream] >= MAX_CALLS_PER_STREAM:
+                limit = f"more than {MAX_CALLS_PER_STREAM} calls at once on one stream"
+                return grpc.StatusCode.RESOURCE_EXHAUSTED, limit
+            self._by_stream[stream] += 1
             self._running += 1
             self._total += 1
             self._tell()
         return None
 
-    def leave(self) -> None:
+    def leave(self, stream: str) -> None:
         """A call that was let in has ended."""
         with self._lock:
+            self._by_stream[stream] -= 1
+            if not self._by_stream[stream]:
+                del self._by_stream[stream]
             self._running -= 1
             self._tell()
 
@@ -96,7 +110,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
                 try:
                     return behaviour(request, context)
                 finally:
-                    self._gate.leave()
+                    self._gate.leave(context.peer())
 
             return call_in_thread
 
@@ -105,7 +119,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             try:
                 return await behaviour(request, context)
             finally:
-                self._gate.leave()
+                self._gate.leave(context.peer())
 
         return call
 
@@ -121,7 +135,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
                     async for response in behaviour(request, context):
                         yield response
                 finally:
-                    self._gate.leave()
+                    self._gate.leave(context.peer())
 
             return stream
         if inspect.iscoroutinefunction(function):
@@ -132,7 +146,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             try:
                 yield from behaviour(request, context)
             finally:
-                self._gate.leave()
+                self._gate.leave(context.peer())
 
         return stream_in_thread
 
@@ -144,14 +158,14 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         if (refusal := self._enter(context)) is not None:
             context.abort(*refusal)
 
-    def _enter(self, context: Any) -> tuple[grpc.StatusCode, str] | None:
-        peer = registry.lookup(context.peer())
+    def _enter(self, context: Any) -> Refusal | None:
+        stream = context.peer()
+        peer = registry.lookup(stream)
         if peer is None:
             return grpc.StatusCode.UNAUTHENTICATED, "this connection does not come from a verified peer"
-        if (reason := self._gate.enter()) is not None:
-            return grpc.StatusCode.UNAVAILABLE, reason
-        registry.enter(peer)
-        return None
+        if (refusal := self._gate.enter(stream)) is None:
+            registry.enter(peer)
+        return refusal
 
 
 def _function_of(behaviour: Callable[..., Any]) -> Callable[..., Any]:

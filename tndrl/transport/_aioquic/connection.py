@@ -133,6 +133,8 @@ class AuthenticatedConnection(FlowControl):
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Handle one datagram. A fault in doing so closes this connection and touches nothing else."""
+        if self._close_event is not None:
+            return  # aioquic goes on with the handshake until its own close has been sent
         try:
             super().receive_datagram(data, addr, now)
         except Exception:

@@ -127,6 +127,12 @@ class VerifyingContext(tls.Context):
             raise alert(Alert.illegal_parameter, "ServerHello echoes a session id that was not sent")
         super()._client_handle_hello(input_buf, output_buf)
 
+    def _client_handle_finished(self, input_buf: Buffer, output_buf: Buffer) -> None:
+        if self._certificate_request is None:
+            # It would be confirmed without having verified us: no node does that.
+            raise alert(Alert.handshake_failure, "the server did not ask for our certificate")
+        super()._client_handle_finished(input_buf, output_buf)
+
     def _server_handle_certificate(self, input_buf: Buffer) -> None:
         super()._server_handle_certificate(input_buf)
         if self._peer_certificate is None:
