@@ -1,0 +1,113 @@
+"""The little of HTTP/2 that a bridge speaks."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support import streams
+from tndrl.transport import http2
+from tndrl.transport.http2 import FrameGate, goaway, refuse
+from tndrl.transport.memory import MemoryStream, memory_pair
+
+LARGE = http2.LARGEST_HELD_FRAME
+
+
+def frame(length: int) -> bytes:
+    """Return a frame with a body of so many bytes."""
+    return streams.frame(0, 0, 1, bytes(length))
+
+
+def test_settings_and_goaway_are_frames() -> None:
+    """Both are what RFC 9113 sections 6.5 and 6.8 say: stream 0, and a last stream that covers every call."""
+    assert streams.frame(4, 0, 0, b"") == http2.SETTINGS
+    body = bytes.fromhex("7fffffff 00000000") + b"bye"
+    assert goaway("bye") == streams.frame(7, 0, 0, body)
+
+
+@given(
+    lengths=st.lists(
+        st.integers(0, 3000) | st.sampled_from([LARGE - 9, LARGE - 8, LARGE, 3 * LARGE]), max_size=8
+    ),
+    cuts=st.lists(st.integers(0, 400_000), max_size=30),
+)
+def test_the_gate_passes_whole_frames(lengths: list[int], cuts: list[int]) -> None:
+    """However the bytes are cut, they come out unchanged, and up to the end of a frame unless it is a large one."""
+    frames = [frame(length) for length in lengths]
+    data, ends = b"".join(frames), {0, *itertools.accumulate(map(len, frames))}
+    gate, passed, at = FrameGate(), b"", 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
+        passed += gate.feed(data[at:cut])
+        at = cut
+        assert gate.is_between_frames == (len(passed) in ends)
+        if len(passed) not in ends:
+            assert (
+                min(end for end in ends if end > len(passed)) - max(end for end in ends if end < len(passed))
+                > LARGE
+            )
+    assert passed == data
+
+
+def test_a_small_frame_is_held_until_it_is_whole() -> None:
+    """Nothing of a frame of up to 64 KiB is passed on before its last byte."""
+    gate, whole = FrameGate(), frame(LARGE - 9)
+    assert gate.feed(whole[:-1]) == b""
+    assert gate.is_between_frames
+    assert gate.feed(whole[-1:]) == whole
+
+
+def test_a_large_frame_is_passed_on_as_it_comes() -> None:
+    """A larger frame does not fill memory, and until its end nothing may be put in."""
+    gate, whole = FrameGate(), frame(LARGE)
+    assert gate.feed(whole[:100]) == whole[:100]
+    assert not gate.is_between_frames
+    assert gate.feed(whole[100:] + frame(3)[:5]) == whole[100:]
+    assert gate.is_between_frames
+
+
+CLIENT = streams.request("Any") + streams.message(b"body", end=True)
+
+
+async def refused(chunks: list[bytes], *, end: bool = False) -> bytes:
+    """Let ``refuse`` play the server of a client that sends ``chunks``; return what it answered."""
+    client, server = memory_pair(capacity=1 << 20)
+    playing = asyncio.ensure_future(refuse(server, "no entry"))
+    for chunk in chunks:
+        await client.send(chunk)
+        await asyncio.sleep(0)
+    if end:
+        await client.send_eof()
+    async with asyncio.timeout(5):
+        await playing
+    return await answer(client)
+
+
+async def answer(client: MemoryStream) -> bytes:
+    """Return what has been sent to a client."""
+    received = await client.receive()
+    while len(received) > len(http2.SETTINGS) and (more := await client.receive()):
+        received += more
+    return received
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 24, 33, 1000])
+async def test_a_call_is_refused_however_it_is_cut(size: int) -> None:
+    """The client gets SETTINGS first and GOAWAY with the reason once it has sent HEADERS."""
+    chunks = [CLIENT[at : at + size] for at in range(0, len(CLIENT), size)]
+    assert await refused(chunks) == http2.SETTINGS + goaway("no entry")
+
+
+async def test_frames_before_the_call_are_skipped() -> None:
+    """Large and many frames before HEADERS do not matter."""
+    begin = http2.PREFACE + http2.SETTINGS * 50 + frame(100_000)
+    chunks = [begin, streams.headers({":method": "POST"})]
+    assert await refused(chunks) == http2.SETTINGS + goaway("no entry")
+
+
+async def test_a_client_without_a_call_gets_no_goaway() -> None:
+    """A client that ends before its first call is let go."""
+    assert await refused([http2.PREFACE, http2.SETTINGS], end=True) == http2.SETTINGS
