@@ -1,0 +1,185 @@
+"""One UDP socket and its connections: what is accepted, what is dropped, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+
+import pytest
+from aioquic.quic.packet import QuicProtocolVersion
+
+from support import streams
+from tndrl.errors import ConnectionClosedError, PortClosedError
+from tndrl.transport import session as session_module
+from tndrl.transport.codes import ErrorCode
+from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
+
+
+def initial(version: int = QuicProtocolVersion.VERSION_1, size: int = 1200, kind: int = 0xC3) -> bytes:
+    """Return the begin of an Initial packet with a body that decrypts to nothing."""
+    head = bytes([kind]) + version.to_bytes(4, "big") + b"\x08dstdstds\x08srcsrcsr"
+    length = max(0, size - len(head) - 3)
+    return head + b"\0" + (0x4000 | length).to_bytes(2, "big") + os.urandom(length)
+
+
+async def drop(server: Endpoint, data: bytes) -> bytes | None:
+    """Send a datagram, wait until it was read, and return the answer, if there is one."""
+    before = server.counters["datagrams_received"]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        sock.sendto(data, server.address)
+        await streams.until(lambda: server.counters["datagrams_received"] > before)
+        await asyncio.sleep(0)
+        try:
+            return sock.recv(2000)
+        except BlockingIOError:
+            return None
+
+
+JUNK = {
+    "empty": b"",
+    "one byte": b"\xc0",
+    "all zero": bytes(1200),
+    "short header of nobody": b"\x40" + bytes(1199),
+    "small Initial": initial(size=1199),
+    "Handshake of nobody": initial(kind=0xE3),
+    "0-RTT of nobody": initial(kind=0xD3),
+    "Version Negotiation": initial(version=0),
+    "unknown version, small": initial(version=0x1A2A3A4A, size=1199),
+    "truncated connection ID": b"\xc3\0\0\0\x01\xff" + bytes(5),
+}
+
+
+@pytest.mark.parametrize("name", JUNK)
+async def test_junk_is_dropped(name: str) -> None:
+    """What begins no connection is counted, not answered and not remembered."""
+    async with streams.accepting() as server:
+        assert await drop(server.endpoint, JUNK[name]) is None
+        assert server.endpoint.counters["datagrams_dropped"] == 1
+        assert not server.endpoint.sessions
+
+
+async def test_an_unknown_version_is_negotiated() -> None:
+    """A full-sized packet of another version gets the versions that are spoken here, and no state."""
+    async with streams.accepting() as server:
+        answer = await drop(server.endpoint, initial(version=0x1A2A3A4A))
+        assert answer is not None
+        assert answer[1:5] == bytes(4)
+        assert answer[5:23] == b"\x08srcsrcsr\x08dstdstds"
+        assert QuicProtocolVersion.VERSION_1.to_bytes(4, "big") in answer
+        assert not server.endpoint.sessions
+
+
+async def test_an_endpoint_that_dials_accepts_nobody() -> None:
+    """A full Initial packet at a client's port is dropped."""
+    with streams.dialling() as client:
+        host, port = "127.0.0.1", client.address[1]
+        client._udp.address = (host, port)
+        assert await drop(client, initial()) is None
+        assert not client.sessions
+
+
+async def test_a_garbage_initial_is_gone_after_the_handshake_timeout() -> None:
+    """State for a packet that decrypts to nothing lives no longer than a handshake without progress."""
+    async with streams.accepting(QuicSettings(handshake_timeout=0.1)) as server:
+        assert await drop(server.endpoint, initial()) is None
+        await streams.until(lambda: not server.endpoint.sessions, lambda: asyncio.sleep(0.02))
+
+
+async def test_many_connections_share_the_socket() -> None:
+    """Each connection gets its own datagrams, on both sides."""
+    async with streams.accepting() as server:
+        with streams.dialling() as client:
+            sessions = [streams.dial(client, server.endpoint.address) for _ in range(5)]
+            await asyncio.gather(*(session.wait_confirmed() for session in sessions))
+            assert len(client.sessions) == len(server.endpoint.sessions) == 5
+            await asyncio.gather(*(session.ping() for session in sessions))
+
+
+async def test_connection_ids_come_and_go() -> None:
+    """A connection that changes its ID is still routed, and its retired ID is forgotten."""
+    async with streams.connected() as quic:
+        before = set(quic.server_endpoint._by_connection_id)
+        quic.client._quic.change_connection_id()
+        quic.client.flush()
+        await quic.exchange()
+        after = set(quic.server_endpoint._by_connection_id)
+        assert before - after
+        assert after - before
+
+
+async def test_a_closed_connection_is_forgotten() -> None:
+    """After its closing period an ended connection has no route left."""
+    async with streams.connected() as quic:
+        quic.client.close()
+        await streams.until(
+            lambda: not quic.client_endpoint.sessions and not quic.server_endpoint.sessions,
+            lambda: asyncio.sleep(0.02),
+        )
+
+
+async def test_closing_tells_every_peer() -> None:
+    """Each peer gets code and reason; here the sessions are over at once."""
+    async with streams.connected() as quic:
+        quic.server_endpoint.close(ErrorCode.SHUTDOWN, "for today")
+        assert quic.server.is_closed
+        failure = await quic.client.wait_closed()
+        assert isinstance(failure, ConnectionClosedError)
+        assert (failure.code_name, failure.reason, failure.remote) == ("SHUTDOWN", "for today", True)
+        assert not quic.server_endpoint.sessions
+
+
+async def test_a_closed_port_ends_a_handshake() -> None:
+    """Where nobody listens a handshake fails at once, and only that one."""
+    async with streams.accepting() as server:
+        with streams.dialling() as client, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            nowhere = sock.getsockname()
+            sock.close()
+            good, bad = streams.dial(client, server.endpoint.address), streams.dial(client, nowhere)
+            assert isinstance(await bad.wait_closed(), PortClosedError)
+            await good.wait_confirmed()
+
+
+async def test_a_closed_port_is_doubted_of_a_live_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report about a peer that is connected is checked by a PING: anybody can forge it."""
+    monkeypatch.setattr(session_module, "DOUBT_TIMEOUT", 0.1)
+    async with streams.connected() as quic:
+        quic.client_endpoint._port_closed(quic.server_endpoint.address)
+        assert quic.client._doubt is not None
+        await streams.until(lambda: quic.client._doubt is None, lambda: asyncio.sleep(0.02))
+        assert quic.client.is_connected
+
+
+async def test_a_server_believes_no_report() -> None:
+    """Clients come and go: a report at a listening socket ends nothing."""
+    async with streams.connected() as quic:
+        quic.server_endpoint._port_closed(quic.client_endpoint.address)
+        assert quic.server._doubt is None
+        assert quic.server.is_connected
+
+
+async def test_what_is_sent_and_received_is_counted() -> None:
+    """Datagrams and bytes are counted both ways."""
+    async with streams.connected() as quic:
+        counters = quic.client_endpoint.counters
+        assert counters["datagrams_sent"] > 1
+        assert counters["datagrams_received"] > 1
+        assert counters["bytes_sent"] >= 1200
+        assert counters["bytes_received"] >= 1200
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1:1"),
+        (("2001:db8::1", 2, 0, 0), "[2001:db8::1]:2"),
+        (("::ffff:192.0.2.1", 3, 0, 0), "192.0.2.1:3"),
+        (("::", 4, 0, 0), "[::]:4"),
+    ],
+)
+def test_addresses_in_words(address: tuple, text: str) -> None:
+    """IPv6 stands in brackets, IPv4 in its own form even where it came through an IPv6 socket."""
+    assert format_address(address) == text

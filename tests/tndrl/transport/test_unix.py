@@ -1,0 +1,133 @@
+"""What is particular to unix sockets: paths, who is at the other end, failures; the contract is in test_stream.py."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support import streams
+from tndrl.errors import StreamClosedError, UsageError
+from tndrl.transport.unix import MAX_PATH, UnixStream, checked_path, is_own_process
+
+
+def test_a_path_that_fits() -> None:
+    """The longest path that every system takes is returned as text."""
+    path = Path("/" + "x" * (MAX_PATH - 1))
+    assert checked_path(path) == str(path)
+
+
+@pytest.mark.parametrize("path", [Path("/" + "x" * MAX_PATH), Path("/" + "\u00e4" * 60)])
+def test_a_path_that_is_too_long(path: Path) -> None:
+    """A longer one, counted in bytes, is refused with the cure."""
+    with pytest.raises(UsageError, match="longer than 103 bytes; set TMPDIR"):
+        checked_path(path)
+
+
+def test_our_own_connection_is_ours() -> None:
+    """The other end of a pair made here is this process."""
+    near, far = socket.socketpair()
+    with near, far:
+        assert is_own_process(near)
+
+
+def test_a_childs_connection_is_not_ours(short_dir: Path) -> None:
+    """A process of the same user, even our child, is told apart by its process ID."""
+    script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_dir / "s"))
+        listener.listen()
+        with subprocess.Popen([sys.executable, "-c", script, str(short_dir / "s")]):
+            connection, _ = listener.accept()
+            with connection:
+                assert not is_own_process(connection)
+
+
+async def test_connect_from_a_name(short_dir: Path) -> None:
+    """A stream can be bound to a name that the other end sees."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(short_dir / "s"))
+        listener.listen()
+        stream = await UnixStream.connect(str(short_dir / "s"), bind=str(short_dir / "me"))
+        connection, name = listener.accept()
+        connection.close()
+        await stream.aclose()
+    assert name == str(short_dir / "me")
+
+
+async def test_connecting_to_nobody(short_dir: Path) -> None:
+    """Where nobody listens the system's error is raised, and no descriptor is left."""
+    with pytest.raises(FileNotFoundError):
+        await UnixStream.connect(str(short_dir / "nobody"))
+
+
+async def test_a_vanished_reader_fails_the_sender() -> None:
+    """A sender whose other end was closed gets a stream error, and every later call the same."""
+    near, far = streams.nonblocking_pair()
+    stream = await UnixStream.adopt(near)
+    far.close()
+    with pytest.raises(StreamClosedError) as first:
+        await stream.send(bytes(10_000_000))
+    with pytest.raises(StreamClosedError) as again:
+        await stream.receive()
+    assert again.value is first.value
+    await stream.aclose()
+
+
+async def test_a_connection_that_is_torn_fails_the_receiver() -> None:
+    """Unread bytes at the other end make its close a reset, which a receiver here gets as a stream error."""
+    near, far = streams.nonblocking_pair()
+    stream = await UnixStream.adopt(near)
+    await stream.send(b"unread")
+    waiting = asyncio.ensure_future(stream.receive())
+    await asyncio.sleep(0)
+    far.close()
+    with pytest.raises(StreamClosedError):
+        await waiting
+    await stream.aclose()
+
+
+async def test_the_end_cannot_be_sent_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ending towards a connection that is gone raises, where the system says so (macOS does)."""
+
+    def not_connected() -> None:
+        raise OSError(errno.ENOTCONN, "not connected")
+
+    async with streams.unix_streams() as (near, _far):
+        monkeypatch.setattr(near._writer, "write_eof", not_connected)
+        with pytest.raises(StreamClosedError):
+            await near.send_eof()
+
+
+async def test_aclose_of_a_connection_that_is_torn() -> None:
+    """Releasing a stream whose last bytes nobody takes raises nothing."""
+    near, far = streams.nonblocking_pair()
+    stream = await UnixStream.adopt(near)
+    stream._writer.write(bytes(10_000_000))
+    far.close()
+    await stream.aclose()
+
+
+async def test_nothing_can_be_sent_after_the_end() -> None:
+    """Sending after one's own end is a mistake of the caller."""
+    async with streams.unix_streams() as (near, _far):
+        await near.send_eof()
+        with pytest.raises(UsageError, match="after the end"):
+            await near.send(b"more")
+
+
+async def test_what_was_sent_before_aclose_arrives() -> None:
+    """Closing in good order loses nothing that waits to be written."""
+    near, far = streams.nonblocking_pair()
+    stream = await UnixStream.adopt(near)
+    await stream.send(b"farewell")
+    await stream.aclose()
+    with far:
+        far.setblocking(True)
+        assert far.recv(100) == b"farewell"
+        assert far.recv(100) == b""
