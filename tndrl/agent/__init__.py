@@ -1,0 +1,1 @@
+"""Agents: the A2A services, their tasks and their callers."""
