@@ -13,6 +13,8 @@ TndrlError
 │   ├── PeerCertificateError    we refused the peer's
 │   │   └── WrongIdentityError  it is valid, and somebody else's
 │   └── CertificateRefusedError the peer refused ours
+├── AgentError                  an agent could not do what it was asked
+│   └── ProviderError           what answers its prompts failed
 ├── ConnectionClosedError       a connection that lived is gone
 └── StreamClosedError           one stream is gone, its connection lives
     ├── StreamResetError        with a code, by either side
@@ -163,6 +165,25 @@ class CertificateRefusedError(IdentityError):
             f"{self.address} refused our certificate: {self.alert_name}{said}; "
             "check it with 'tndrl-pki verify' against the CA the peer trusts"
         )
+
+
+class AgentError(TndrlError):
+    """An agent could not do what it was asked."""
+
+
+class ProviderError(AgentError):
+    """The model provider, or a tool server that it needs, failed.
+
+    ``reason`` is safe to hand to a peer: it is written here, never taken from the failure, because the text of
+    that may carry keys, addresses and prompts. For the same reason no other exception is chained to this one.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class ConnectionClosedError(TndrlError):
