@@ -14,7 +14,10 @@ TndrlError
 │   │   └── WrongIdentityError  it is valid, and somebody else's
 │   └── CertificateRefusedError the peer refused ours
 ├── AgentError                  an agent could not do what it was asked
-│   └── ProviderError           what answers its prompts failed
+│   ├── ProviderError           what answers its prompts failed
+│   ├── AgentCallError          a peer's agent refused a call or failed it       (exit code 1)
+│   ├── NoAgentError            the peer serves no agent
+│   └── CardIdentityError       its card names somebody else than its certificate (exit code 4)
 ├── ConnectionClosedError       a connection that lived is gone
 └── StreamClosedError           one stream is gone, its connection lives
     ├── StreamResetError        with a code, by either side
@@ -25,6 +28,8 @@ the class and the attributes, never on the text. Text that a peer sent is escape
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 from pki.errors import shown
 
@@ -184,6 +189,55 @@ class ProviderError(AgentError):
 
     def __str__(self) -> str:
         return self.reason
+
+
+class AgentCallError(AgentError):
+    """The agent at ``address`` refused a call or failed it: ``status`` is the gRPC status in words."""
+
+    _CURES: ClassVar = {
+        "DEADLINE_EXCEEDED": "try again, or give it longer with --transport-connect-timeout",
+        "NOT_FOUND": "only who began a task sees it; 'tndrl task list' shows yours",
+        "RESOURCE_EXHAUSTED": "try again later, or with less",
+        "UNAVAILABLE": "try again when the node is ready",
+    }
+
+    def __init__(self, address: str, status: str, details: str) -> None:
+        super().__init__(address, status, details)
+        self.address = address
+        self.status = status
+        self.details = details
+
+    def __str__(self) -> str:
+        said = f": {peer_text(self.details)}" if self.details else ""
+        cure = f"; {self._CURES[self.status]}" if self.status in self._CURES else ""
+        return f"the agent at {self.address} answered {self.status}{said}{cure}"
+
+
+class NoAgentError(AgentError):
+    """The node at ``address`` serves no agent."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
+
+    def __str__(self) -> str:
+        return f"{self.address} serves no agent; start its node with --llm-provider, or ask another"
+
+
+class CardIdentityError(AgentError):
+    """The card of the agent at ``address`` claims another identity than the certificate of its node proves."""
+
+    def __init__(self, address: str, identity: str, claimed: str) -> None:
+        super().__init__(address, identity, claimed)
+        self.address = address
+        self.identity = identity
+        self.claimed = claimed
+
+    def __str__(self) -> str:
+        return (
+            f"refused the card of {self.address}: it names {peer_text(self.claimed)}, but the certificate says "
+            f"{self.identity}; ask who runs that node before you trust it"
+        )
 
 
 class ConnectionClosedError(TndrlError):
