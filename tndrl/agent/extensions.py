@@ -39,4 +39,5 @@ def sequence_of(event: a2a_pb2.StreamResponse) -> int | None:
     metadata: Struct = getattr(event, event.WhichOneof("payload") or "message").metadata
     if SEQUENCE not in metadata.fields:
         return None
-    return int(metadata.fields[SEQUENCE].number_value)
+    number = metadata.fields[SEQUENCE].number_value
+    return int(number) if number.is_integer() else None

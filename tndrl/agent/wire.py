@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from a2a.types import a2a_pb2, a2a_pb2_grpc
@@ -31,10 +31,10 @@ class Wire(Protocol):
     async def send(self, message: a2a_pb2.Message) -> a2a_pb2.SendMessageResponse:
         """Send a message and return the answer when it is complete."""
 
-    def stream(self, message: a2a_pb2.Message) -> AsyncIterator[a2a_pb2.StreamResponse]:
+    def stream(self, message: a2a_pb2.Message) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
         """Send a message and yield the answer's events; closing it ends the call."""
 
-    def subscribe(self, task_id: str, after: int | None) -> AsyncIterator[a2a_pb2.StreamResponse]:
+    def subscribe(self, task_id: str, after: int | None) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
         """Yield a task's events: those numbered above ``after``, or from now on if None."""
 
     async def get(self, task_id: str) -> a2a_pb2.Task:
@@ -64,12 +64,12 @@ class Wire10:
         """Send a message and return the answer when it is complete."""
         return await self._call(self._stub.SendMessage, a2a_pb2.SendMessageRequest(message=message))
 
-    def stream(self, message: a2a_pb2.Message) -> AsyncIterator[a2a_pb2.StreamResponse]:
+    def stream(self, message: a2a_pb2.Message) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
         """Send a message and yield the answer's events; closing it ends the call."""
         request = a2a_pb2.SendMessageRequest(message=message)
         return events_of(self._stub.SendStreamingMessage, request, self._metadata, _unchanged)
 
-    def subscribe(self, task_id: str, after: int | None) -> AsyncIterator[a2a_pb2.StreamResponse]:
+    def subscribe(self, task_id: str, after: int | None) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
         """Yield a task's events: those numbered above ``after``, or from now on if None."""
         request = a2a_pb2.SubscribeToTaskRequest(id=task_id)
         return events_of(
@@ -97,7 +97,7 @@ async def events_of(
     request: object,
     metadata: tuple[tuple[str, str], ...],
     convert: Callable[[Any], a2a_pb2.StreamResponse],
-) -> AsyncIterator[a2a_pb2.StreamResponse]:
+) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
     """Call ``method`` and yield what it answers, converted; closing it ends the call."""
     call = method(request, metadata=metadata)
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from a2a.compat.v0_3 import a2a_v0_3_pb2 as v03
@@ -38,11 +38,11 @@ class Wire03:
             return a2a_pb2.SendMessageResponse(message=core)
         return a2a_pb2.SendMessageResponse(task=_task(answer.task))
 
-    def stream(self, message: a2a_pb2.Message) -> AsyncIterator[a2a_pb2.StreamResponse]:
+    def stream(self, message: a2a_pb2.Message) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
         """Send a message and yield the answer's events; closing it ends the call."""
         return events_of(self._stub.SendStreamingMessage, _request(message), self._metadata, _event)
 
-    def subscribe(self, task_id: str, after: int | None) -> AsyncIterator[a2a_pb2.StreamResponse]:
+    def subscribe(self, task_id: str, after: int | None) -> AsyncGenerator[a2a_pb2.StreamResponse, None]:
         """Yield a task's events: those numbered above ``after``, or from now on if None."""
         request = v03.TaskSubscriptionRequest(name=f"tasks/{task_id}")
         return events_of(self._stub.TaskSubscription, request, self._metadata + after_metadata(after), _event)
