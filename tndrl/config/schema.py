@@ -129,6 +129,18 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     output_modes: Annotated[tuple[str, ...], Field("What it gives.", _TEXTS)] = ("text",)
     streaming: Annotated[bool, Field("Whether it can answer piece by piece.", Boolean())] = True
     skills: Annotated[tuple[SkillConfig, ...], Items("What it can do.", SkillConfig)] = ()
+    store: Annotated[
+        str | None,
+        Field(
+            "Where tasks are kept: `memory`, or the SQLAlchemy URL of a database that is this node's alone.",
+            Text(),
+            default="SQLite in `agent.db` in `stateDir`",
+        ),
+    ] = None
+    retention: Annotated[
+        float,
+        _seconds("How long a task that rests, and the IDs of messages, are kept.", 60, 1_000_000_000),
+    ] = 2_592_000.0
 
 
 class LocalMcpServer(Section, frozen=True, kw_only=True):
