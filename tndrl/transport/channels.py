@@ -88,10 +88,21 @@ class ChannelSocket:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
                 await http2.refuse(local, str(error))
             return
-        gate = http2.FrameGate()
+        gate, opening = http2.FrameGate(), bytearray()
+
+        def remember(data: bytes) -> bytes:
+            if not gate.has_begun:
+                opening.extend(data)  # little: a client waits for the server's SETTINGS before its first call
+            return data
+
         try:
-            broken = await splice(local, stream, inbound=gate.feed)
+            broken = await splice(local, stream, outbound=remember, inbound=gate.feed)
         finally:
             await stream.aclose()
-        if broken is not None and gate.is_between_frames:
+        if broken is None:
+            return
+        if not gate.has_begun:
+            async with asyncio.timeout(REFUSAL_TIMEOUT):
+                await http2.refuse(local, str(broken), seen=bytes(opening))
+        elif gate.is_between_frames:
             await local.send(http2.goaway(str(broken)))

@@ -36,14 +36,16 @@ def goaway(reason: str) -> bytes:
     return _frame(_GOAWAY, struct.pack(">II", _MAX_STREAM_ID, _NO_ERROR) + reason.encode("utf-8", "replace"))
 
 
-async def refuse(client: ByteStream, reason: str) -> None:
+async def refuse(client: ByteStream, reason: str, *, seen: bytes = b"") -> None:
     """Play the server of an HTTP/2 connection just long enough to fail the client's first call with ``reason``.
 
-    Ends what we send; returns early if the client ends first. Waits for the client as long as it takes: bound it.
+    ``seen`` is what the client has sent already. Ends what we send; returns early if the client ends first. Waits for
+    the client as long as it takes: bound it.
     """
     await client.send(SETTINGS)
     waiting, skip = bytearray(), len(PREFACE)
-    while data := await client.receive():
+    data = seen or await client.receive()
+    while data:
         waiting += data
         while len(waiting) >= skip + _HEADER:
             if waiting[skip + 3] == _HEADERS:
@@ -54,6 +56,7 @@ async def refuse(client: ByteStream, reason: str) -> None:
             passed = min(skip, len(waiting))
             del waiting[:passed]
             skip -= passed
+        data = await client.receive()
 
 
 class FrameGate:
@@ -62,6 +65,7 @@ class FrameGate:
     def __init__(self) -> None:
         self._held = bytearray()
         self._passing = 0  # bytes still to come of a frame too large to hold
+        self.has_begun = False  # whether anything was passed on
 
     @property
     def is_between_frames(self) -> bool:
@@ -75,6 +79,7 @@ class FrameGate:
             data = bytes(self._held)
             self._held.clear()
         end = self._boundary(data)
+        self.has_begun = self.has_begun or end > 0
         if end < len(data):
             self._held += data[end:]
             return data[:end]

@@ -111,3 +111,14 @@ async def test_frames_before_the_call_are_skipped() -> None:
 async def test_a_client_without_a_call_gets_no_goaway() -> None:
     """A client that ends before its first call is let go."""
     assert await refused([http2.PREFACE, http2.SETTINGS], end=True) == http2.SETTINGS
+
+
+@pytest.mark.parametrize("size", [0, 1, 24, 33, len(CLIENT)])
+async def test_a_call_is_refused_that_began_before(size: int) -> None:
+    """What the client sent before it is refused counts."""
+    client, server = memory_pair(capacity=1 << 20)
+    await client.send(CLIENT[size:])
+    await client.send_eof()
+    async with asyncio.timeout(5):
+        await refuse(server, "no entry", seen=CLIENT[:size])
+    assert await answer(client) == http2.SETTINGS + goaway("no entry")
