@@ -1,4 +1,4 @@
-"""A node: one QUIC listener, the Control service, and the services users add, each on a thread of its own."""
+"""A node: one QUIC listener, the Control service, the agent and the services users add, each on a thread of its own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import logging
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pki.credentials import Credentials
 from pki.spiffe import IdPattern
@@ -30,6 +31,11 @@ from tndrl.transport.grpc_server import GrpcServer, Register
 from tndrl.transport.interceptor import CallGate, PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.stream_type import StreamType, type_name, validate_user_type
+
+if TYPE_CHECKING:
+    from a2a.server.agent_execution import AgentExecutor
+
+    from tndrl.agent.service import AgentService
 
 logger = logging.getLogger("tndrl.node")
 
@@ -60,16 +66,20 @@ class StopRequest:
 
 
 class Node:
-    """Serves Control and the services added to it, to peers whose certificates it verifies.
+    """Serves Control, an agent and the services added to it, to peers whose certificates it verifies.
 
-    Add services, then either ``await node.serve()`` or use it as an async context manager: inside, it is READY.
+    The agent is ``executor``, any of the a2a-sdk's, or else the provider of ``llm.provider``; without both there is
+    none, and its streams are refused as any unknown type. Add services, then either ``await node.serve()`` or use it
+    as an async context manager: inside, it is READY.
     """
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, *, executor: AgentExecutor | None = None) -> None:
         self.config = config or load_config()
         self._machine = StateMachine(lambda state: logger.info("%s", state.name))
-        self._calls = CallGate(self._calls_changed)
+        self._calls = CallGate(lambda _running: self._tasks_changed())
         self._control_calls = CallGate()
+        self._agent_calls = CallGate()
+        self._counting = threading.Lock()  # what is counted and what the state says of it change together
         self._started_at = time.monotonic()
         self._credentials: Credentials | None = None
         self._listener: MuxListener | None = None
@@ -77,6 +87,8 @@ class Node:
         self._control: GrpcServer | None = None
         self._services: dict[int, tuple[Register, int]] = {}
         self._servers: dict[int, GrpcServer] = {}
+        self._executor = executor
+        self._agent: AgentService | None = None
         self._request: StopRequest | None = None
         self._wake = asyncio.Event()  # a stop was requested, or made harder
         self._stopped = asyncio.Event()
@@ -182,8 +194,8 @@ class Node:
 
     @property
     def active_tasks(self) -> int:
-        """Calls of users' services that run now."""
-        return self._calls.running
+        """Calls of users' services and tasks of the agent that run now."""
+        return self._calls.running + (self._agent.running if self._agent is not None else 0)
 
     def stats(self) -> dict[str, int]:
         """Return every counter."""
@@ -195,6 +207,9 @@ class Node:
             "calls_running": self._calls.running,
             "calls_total": self._calls.total,
             "control_calls_total": self._control_calls.total,
+            "agent_calls_running": self._agent_calls.running,
+            "agent_calls_total": self._agent_calls.total,
+            "agent_messages_total": self._agent.total if self._agent is not None else 0,
         }
 
     def metadata(self) -> Mapping[str, str]:
@@ -213,9 +228,11 @@ class Node:
 
     # private
 
-    def _calls_changed(self, running: int) -> None:
+    def _tasks_changed(self) -> None:
         """Called from the services' threads."""
-        self._machine.note_tasks(running)
+        with self._counting:
+            running = self.active_tasks
+            self._machine.note_tasks(running)
         if running == 0 and self._request is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -279,16 +296,18 @@ class Node:
     async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
         assert self._listener is not None
         for stream_type, (register, max_message) in self._services.items():
-            server = GrpcServer(
-                type_name(stream_type),
-                directory / f"{stream_type:02x}",
-                register,
-                interceptors=[PeerInterceptor(self._calls)],
-                max_message=max_message,
+            await self._start_server(
+                stream_type,
+                GrpcServer(
+                    type_name(stream_type),
+                    directory / f"{stream_type:02x}",
+                    register,
+                    interceptors=[PeerInterceptor(self._calls)],
+                    max_message=max_message,
+                ),
             )
-            await server.start()
-            self._servers[stream_type] = server
-            self._listener.bind(stream_type, server.path)
+        if self._executor is not None or self.config.llm.provider is not None:
+            await self._start_agent(directory)
         self._control = GrpcServer(
             "control",
             directory / "control",
@@ -300,6 +319,32 @@ class Node:
         await self._control.run(lambda: plane.set_serving(serving=True))
         self._listener.bind(StreamType.CONTROL, self._control.path)
 
+    async def _start_agent(self, directory: Path) -> None:
+        # Half a second and 40 MiB, which only nodes with an agent pay.
+        from tndrl.agent.service import AgentService
+
+        assert self._credentials is not None
+        self._agent = AgentService(
+            self.config, self._credentials.spiffe_id, self.address, self._executor, self._tasks_changed
+        )
+        await self._start_server(
+            StreamType.A2A,
+            GrpcServer(
+                "agent",
+                directory / "agent",
+                self._agent.register,
+                interceptors=[PeerInterceptor(self._agent_calls)],
+                max_message=MAX_MESSAGE,
+                lifespan=self._agent,
+            ),
+        )
+
+    async def _start_server(self, stream_type: int, server: GrpcServer) -> None:
+        assert self._listener is not None
+        await server.start()
+        self._servers[stream_type] = server
+        self._listener.bind(stream_type, server.path)
+
     async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
         """Refuse what is new, let run what runs, and stop Control last."""
         assert self._request is not None
@@ -307,8 +352,9 @@ class Node:
         reason = self._request.reason
         logger.info("stopping: %s", reason)
         self._machine.advance(NodeState.DRAINING)
-        self._calls.close(f"the node is draining: {reason}")
-        for stream_type in self._services:
+        for gate in (self._calls, self._agent_calls):
+            gate.close(f"the node is draining: {reason}")
+        for stream_type in self._servers:
             await listener.refuse(stream_type, f"the node is draining: {reason}")
         await self._control.run(lambda: plane.set_serving(serving=False))
         self._drained = await self._drain()
@@ -321,9 +367,9 @@ class Node:
         self._machine.advance(NodeState.STOPPED)
 
     async def _drain(self) -> bool:
-        """Wait for running calls; returns whether all of them ended in time and undisturbed."""
+        """Wait for running calls and tasks; returns whether all of them ended in time and undisturbed."""
         started = time.monotonic()
-        while self._calls.running:
+        while self.active_tasks:
             assert self._request is not None
             left = started + self._request.timeout - time.monotonic()
             if left <= 0 or not self._request.graceful:

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ Register = Callable[[grpc.aio.Server], None]
 
 
 class GrpcServer:
-    """Runs one grpc.aio server on a unix socket. Start it and stop it from any event loop."""
+    """Runs one grpc.aio server on a unix socket. Start it and stop it from any event loop.
+
+    What its handlers need is ``lifespan``: entered on its loop before ``register``, left after the last call.
+    """
 
     def __init__(
         self,
@@ -35,11 +39,13 @@ class GrpcServer:
         max_message: int,
         max_metadata: int = 8 * 1024,
         max_concurrent_streams: int = 100,
+        lifespan: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         self.name = name
         self.path = checked_path(path)
         self._register = register
         self._interceptors = interceptors
+        self._lifespan = lifespan or nullcontext()
         self._options: list[tuple[str, Any]] = [
             ("grpc.max_concurrent_streams", max_concurrent_streams),
             # It resets streams while Python is still tidying up after earlier ones; CallGate bounds them instead.
@@ -58,7 +64,7 @@ class GrpcServer:
         return f"<GrpcServer {self.name}, {'running' if self._server is not None else 'stopped'}>"
 
     async def start(self) -> None:
-        """Start the thread and the server; raises whatever the registration raised."""
+        """Start the thread and the server; raises whatever the registration or the lifespan raised."""
         started: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name=f"tndrl {self.name}", daemon=True
@@ -104,12 +110,13 @@ class GrpcServer:
     async def _serve(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._finished = asyncio.Event()
-        server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
-        self._register(server)
-        if server.add_insecure_port(f"unix:{self.path}") == 0:
-            raise OSError(f"cannot listen on {self.path}")
-        await server.start()
-        os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
-        self._server = server
-        started.set_result(None)
-        await self._finished.wait()
+        async with self._lifespan:
+            server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
+            self._register(server)
+            if server.add_insecure_port(f"unix:{self.path}") == 0:
+                raise OSError(f"cannot listen on {self.path}")
+            await server.start()
+            os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
+            self._server = server
+            started.set_result(None)
+            await self._finished.wait()

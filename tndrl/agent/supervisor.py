@@ -1,0 +1,176 @@
+"""What holds for every executor, ours or a user's: its tasks are counted and end, and its faults stay here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from a2a.server.agent_execution import AgentExecutor, RequestContext
+from a2a.server.context import ServerCallContext
+from a2a.server.events import EventQueue
+from a2a.server.events.event_queue import Event
+from a2a.server.tasks import TaskStore
+from a2a.types import (
+    ListTasksRequest,
+    ListTasksResponse,
+    Message,
+    Task,
+    TaskArtifactUpdateEvent,
+    TaskState,
+)
+from a2a.utils.errors import A2AError
+
+from pki.errors import shown
+from tndrl.agent.answers import INTERRUPTED, TERMINAL, status, submitted
+
+logger = logging.getLogger("tndrl.agent")
+
+CANCEL_TIMEOUT = 10.0
+"""Seconds that an executor has to cancel a task, before the task is CANCELED without it."""
+
+STORE_TIMEOUT = 10.0
+"""Seconds for a task's end to be stored, before the task counts as ended without it."""
+
+
+class Outlet(EventQueue):
+    """Hands events on, and knows in which state they leave their task."""
+
+    def __init__(self, queue: EventQueue, task: Task | None) -> None:
+        self._queue = queue
+        self.state = task.status.state if task is not None else None
+        self.answered = False
+        self.stored = asyncio.Event()  # the task's end, in the store
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether there is an answer after which the executor may end."""
+        return self.answered or self.state in TERMINAL or self.state in INTERRUPTED
+
+    async def enqueue_event(self, event: Event) -> None:
+        """Hand an event on."""
+        if isinstance(event, Message):
+            self.answered = True
+        elif not isinstance(event, TaskArtifactUpdateEvent):
+            self.state = event.status.state
+        elif self.state is None:
+            self.state = TaskState.TASK_STATE_WORKING
+        await self._queue.enqueue_event(event)
+
+
+class SupervisedExecutor(AgentExecutor):
+    """Runs ``inner``: whatever it does, its tasks come to an end and no text of a fault reaches a peer.
+
+    ``on_change`` is called whenever :attr:`running` changes, on the event loop of the agent.
+    """
+
+    def __init__(self, inner: AgentExecutor, on_change: Callable[[], None] = lambda: None) -> None:
+        self._inner = inner
+        self._on_change = on_change
+        self._running = 0
+        self._total = 0
+        self._outlets: dict[str, Outlet] = {}
+
+    def __repr__(self) -> str:
+        return f"<SupervisedExecutor of {self._inner!r}, {self._running} running>"
+
+    @property
+    def running(self) -> int:
+        """Tasks that run now, until their end is stored. May be read from any thread."""
+        return self._running
+
+    @property
+    def total(self) -> int:
+        """Messages that were executed since the start. May be read from any thread."""
+        return self._total
+
+    def note_stored(self, task: Task) -> None:
+        """Take note that ``task`` is in the store as it is now."""
+        if task.status.state in TERMINAL and (outlet := self._outlets.get(task.id)) is not None:
+            outlet.stored.set()
+
+    async def execute(self, context: RequestContext, event_queue: EventQueue) -> None:
+        """Execute one message. Raises A2AError only before there is a task. When cancelled, so is ``inner``."""
+        task, task_id = context.current_task, context.task_id or ""
+        if task is not None and task.status.state in TERMINAL:
+            return  # the message waited behind one that ended the task
+        outlet = self._outlets[task_id] = Outlet(event_queue, task)
+        self._running += 1
+        self._total += 1
+        self._on_change()
+        try:
+            await self._run(context, outlet)
+            if outlet.state in TERMINAL:
+                await self._wait_stored(task_id, outlet)
+        finally:
+            del self._outlets[task_id]
+            self._running -= 1
+            self._on_change()
+
+    async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
+        """Cancel a task, with the help of ``inner`` or without."""
+        task_id = context.task_id or ""
+        outlet = self._outlets.get(task_id) or Outlet(event_queue, context.current_task)
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                await self._inner.cancel(context, outlet)
+        except TimeoutError:
+            logger.error("the executor did not cancel task %s within %g s", task_id, CANCEL_TIMEOUT)
+        except Exception:
+            logger.exception("the executor could not cancel task %s", task_id)
+        if outlet.state not in TERMINAL:
+            await outlet.enqueue_event(status(context, TaskState.TASK_STATE_CANCELED))
+
+    async def _run(self, context: RequestContext, outlet: Outlet) -> None:
+        try:
+            await self._inner.execute(context, outlet)
+        except A2AError as error:
+            if outlet.state is None:
+                raise
+            await self._fail(context, outlet, shown(error.message))
+        except Exception:
+            logger.exception("the executor failed in task %s", context.task_id)
+            await self._fail(context, outlet, "the agent failed; the log of its node says why")
+        else:
+            if not outlet.at_rest:
+                logger.error("the executor left task %s without an end", context.task_id)
+                await self._fail(context, outlet, "the agent ended without an answer")
+
+    async def _fail(self, context: RequestContext, outlet: Outlet, reason: str) -> None:
+        if outlet.at_rest:
+            return
+        if outlet.state is None:
+            await outlet.enqueue_event(submitted(context))
+        await outlet.enqueue_event(status(context, TaskState.TASK_STATE_FAILED, reason))
+
+    async def _wait_stored(self, task_id: str, outlet: Outlet) -> None:
+        try:
+            async with asyncio.timeout(STORE_TIMEOUT):
+                await outlet.stored.wait()
+        except TimeoutError:
+            logger.error("the end of task %s was not stored within %g s", task_id, STORE_TIMEOUT)
+
+
+class NotingStore(TaskStore):
+    """Keeps tasks in ``inner``, and calls ``note`` for each that has been stored."""
+
+    def __init__(self, inner: TaskStore, note: Callable[[Task], None]) -> None:
+        self._inner = inner
+        self._note = note
+
+    async def save(self, task: Task, context: ServerCallContext) -> None:
+        """Store a task."""
+        await self._inner.save(task, context)
+        self._note(task)
+
+    async def get(self, task_id: str, context: ServerCallContext) -> Task | None:
+        """Return a task of the caller's, or None."""
+        return await self._inner.get(task_id, context)
+
+    async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
+        """Return a page of the caller's tasks."""
+        return await self._inner.list(params, context)
+
+    async def delete(self, task_id: str, context: ServerCallContext) -> None:
+        """Remove a task of the caller's."""
+        await self._inner.delete(task_id, context)
