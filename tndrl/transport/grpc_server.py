@@ -100,23 +100,26 @@ class GrpcServer:
 
     def _run(self, started: Future[None]) -> None:
         try:
-            asyncio.run(self._serve(started))
+            asyncio.run(self._live(started))
         except Exception as error:
             if started.done():
                 logger.exception("the server of %s ended by a fault", self.name)
             else:
                 started.set_exception(error)
 
+    async def _live(self, started: Future[None]) -> None:
+        async with self._lifespan:
+            await self._serve(started)
+
     async def _serve(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._finished = asyncio.Event()
-        async with self._lifespan:
-            server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
-            self._register(server)
-            if server.add_insecure_port(f"unix:{self.path}") == 0:
-                raise OSError(f"cannot listen on {self.path}")
-            await server.start()
-            os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
-            self._server = server
-            started.set_result(None)
-            await self._finished.wait()
+        server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
+        self._register(server)
+        if server.add_insecure_port(f"unix:{self.path}") == 0:
+            raise OSError(f"cannot listen on {self.path}")
+        await server.start()
+        os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
+        self._server = server
+        started.set_result(None)
+        await self._finished.wait()
