@@ -1,0 +1,156 @@
+"""The log of what happened to each task: numbered, only ever added to, and followed while it grows.
+
+Everything that a caller is shown was read from here, so it was on disk before it was sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from a2a.server.agent_execution.active_task import INTERRUPTED_TASK_STATES, TERMINAL_TASK_STATES
+from a2a.server.events import Event
+from a2a.types import a2a_pb2
+from a2a.utils.proto_utils import to_stream_response
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tndrl.agent.database import EVENTS, Database
+from tndrl.agent.extensions import SEQUENCE
+
+BATCH = 256
+"""Events read at once."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """One event of a task, its number, and the state that the task had afterwards."""
+
+    seq: int
+    state: int
+    event: Event
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing follows it."""
+        return self.state in TERMINAL_TASK_STATES
+
+    @property
+    def rests(self) -> bool:
+        """Whether the task waits for its owner after it, or has ended."""
+        return self.is_last or self.state in INTERRUPTED_TASK_STATES
+
+
+class EventLog:
+    """The events of all tasks in ``database``, and who waits for more of them. Belongs to one event loop."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._workers: Counter[str] = Counter()
+
+    async def append(
+        self, connection: AsyncConnection, owner: str, event: Event, task: a2a_pb2.Task, seq: int
+    ) -> None:
+        """Log an event that made ``task`` what it is, as number ``seq``; both learn that number.
+
+        Part of the transaction of ``connection``: call :meth:`ring` once it is committed. Raises SQLAlchemy's
+        IntegrityError if the number is taken.
+        """
+        task.metadata[SEQUENCE] = seq
+        event.metadata[SEQUENCE] = seq
+        row = {
+            "task_id": task.id,
+            "seq": seq,
+            "owner": owner,
+            "state": task.status.state,
+            "payload": to_stream_response(event).SerializeToString(),
+            "created": time.time(),
+        }
+        await connection.execute(insert(EVENTS).values(row))
+
+    def ring(self, task_id: str) -> None:
+        """Wake up who follows the task."""
+        for bell in self._bells.get(task_id, ()):
+            bell.set()
+
+    async def last(self, connection: AsyncConnection, task_id: str) -> tuple[int, int]:
+        """Return the number and the state of a task's last event; zeros if it has none."""
+        query = (
+            select(EVENTS.c.seq, EVENTS.c.state)
+            .where(EVENTS.c.task_id == task_id)
+            .order_by(EVENTS.c.seq.desc())
+            .limit(1)
+        )
+        row = (await connection.execute(query)).first()
+        return (row.seq, row.state) if row else (0, 0)
+
+    async def read(self, task_id: str, after: int) -> list[Logged]:
+        """Return the next events of a task after number ``after``, at most :data:`BATCH`. Safe to cancel."""
+        query = (
+            select(EVENTS.c.seq, EVENTS.c.state, EVENTS.c.payload)
+            .where(EVENTS.c.task_id == task_id, EVENTS.c.seq > after)
+            .order_by(EVENTS.c.seq)
+            .limit(BATCH)
+        )
+
+        async def work(connection: AsyncConnection) -> list[Logged]:
+            rows = await connection.execute(query)
+            return [Logged(row.seq, row.state, _parse(row.payload)) for row in rows]
+
+        return await self._database.transaction(work)
+
+    @contextmanager
+    def working(self, task_id: str) -> Iterator[None]:
+        """Say that more events of the task may come while inside."""
+        self._workers[task_id] += 1
+        try:
+            yield
+        finally:
+            self._workers[task_id] -= 1
+            if not self._workers[task_id]:
+                del self._workers[task_id]
+            self.ring(task_id)
+
+    async def follow(self, task_id: str, after: int) -> AsyncGenerator[Logged, None]:
+        """Yield the events of a task after number ``after``, each once and in order, and wait for more.
+
+        Ends with the task, or when nothing is left to read and nobody works on it, so it never waits in vain.
+        However slow the reader is, nothing is kept in memory for it. Safe to cancel.
+        """
+        with self._listening(task_id) as bell:
+            seq, state = await self._database.transaction(lambda connection: self.last(connection, task_id))
+            ended = after >= seq and state in TERMINAL_TASK_STATES
+            while not ended:
+                bell.clear()
+                # Asked before reading: what a worker logged before it ended is then among what is read.
+                works = task_id in self._workers
+                events = await self.read(task_id, after)
+                for logged in events:
+                    after, ended = logged.seq, logged.is_last
+                    yield logged
+                if not events:
+                    if not works:
+                        return
+                    await bell.wait()
+
+    @contextmanager
+    def _listening(self, task_id: str) -> Iterator[asyncio.Event]:
+        bell = asyncio.Event()
+        self._bells[task_id].add(bell)
+        try:
+            yield bell
+        finally:
+            self._bells[task_id].discard(bell)
+            if not self._bells[task_id]:
+                del self._bells[task_id]
+
+
+def _parse(payload: bytes) -> Event:
+    response = a2a_pb2.StreamResponse.FromString(payload)
+    event: Event = getattr(response, str(response.WhichOneof("payload")))
+    return event
