@@ -25,7 +25,12 @@ CONNECT_TIMEOUT = 10.0
 SILENCE = 300.0
 """Seconds after which a service that sends nothing is given up: loading a large model takes minutes."""
 
-FAILURES = (openai.OpenAIError, TimeoutError, ValueError, RecursionError)
+
+class BrokenOffError(Exception):
+    """An answer ended without saying that it is complete."""
+
+
+FAILURES = (openai.OpenAIError, BrokenOffError, TimeoutError, ValueError, RecursionError)
 """What reading an answer raises: the client's own, silence, and what is neither JSON nor text."""
 
 _TALKATIVE = {
@@ -90,6 +95,8 @@ def _reason(exc: BaseException) -> str | None:
     if isinstance(exc, openai.APIStatusError):
         verb = "failed" if exc.status_code >= 500 else "refused the request"
         return _REASONS.get(exc.status_code, f"the model service {verb} (HTTP {exc.status_code})")
+    if isinstance(exc, BrokenOffError):
+        return "the model service's answer broke off"
     if isinstance(exc, openai.APIError):
         return "the model service broke off with an error"
     return None

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Sequence
 
 from openai.types.chat import ChatCompletionMessageParam
 
-from tndrl.errors import ProviderError
 from tndrl.llm import chat_api
 from tndrl.llm.provider import Turn, last_prompt
 from tndrl.llm.services import ModelPlace
@@ -40,10 +39,10 @@ class OllamaProvider:
                     complete = complete or ends
                     if text:
                         yield text
+            if not complete:
+                raise chat_api.BrokenOffError
         except chat_api.FAILURES as exc:
             raise chat_api.failure(self._place, exc) from None
-        if not complete:
-            raise ProviderError("the model service's answer broke off")
 
     async def aclose(self) -> None:
         """Close the connections that wait for the next request."""
