@@ -13,17 +13,16 @@ from pki.errors import shown
 TEXT = "text/plain"
 JSON = "application/json"
 
-MAX_ID = 255
-"""Characters of a message's or conversation's ID: as many as the columns of the task store hold."""
+MAX_PARTS = 1_000
+"""Parts of one message."""
 
 
 def check_message(message: Message) -> None:
-    """Raise InvalidParamsError for a message that no agent takes: not a user's, or with IDs out of bounds."""
+    """Raise InvalidParamsError for a message that no agent takes: not a user's, or in too many parts."""
     if message.role != Role.ROLE_USER:
         raise InvalidParamsError(message="a message to an agent must have the role ROLE_USER")
-    for name, value in (("message_id", message.message_id), ("context_id", message.context_id)):
-        if len(value) > MAX_ID:
-            raise InvalidParamsError(message=f"{name} has more than {MAX_ID} characters")
+    if len(message.parts) > MAX_PARTS:
+        raise InvalidParamsError(message=f"a message has at most {MAX_PARTS} parts")
 
 
 def text_of(message: Message, modes: Collection[str]) -> str:

@@ -2,60 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from typing import Self
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, aclosing
+from pathlib import Path
+from typing import Any, Self
 
 import a2a.client  # noqa: F401 - before a2a.compat, which otherwise hides its 0.3 transport from the SDK's clients
 import grpc.aio
 from a2a.compat.v0_3 import a2a_v0_3_pb2_grpc
 from a2a.compat.v0_3.grpc_handler import CompatGrpcHandler
-from a2a.server.agent_execution import AgentExecutor, RequestContext, SimpleRequestContextBuilder
+from a2a.server.agent_execution import AgentExecutor
 from a2a.server.context import ServerCallContext
-from a2a.server.request_handlers import DefaultRequestHandler, GrpcHandler, RequestHandler
-from a2a.server.tasks import InMemoryTaskStore
+from a2a.server.events import Event
+from a2a.server.request_handlers import GrpcHandler
 from a2a.types import Message, SendMessageRequest, Task, a2a_pb2_grpc
+from a2a.utils.proto_utils import validate_proto_required_fields
 
 from pki.spiffe import SpiffeId
 from tndrl.agent.card import make_card, media_types
 from tndrl.agent.context import CallContextBuilder
+from tndrl.agent.database import Database
 from tndrl.agent.executor import PromptExecutor
+from tndrl.agent.handler import DurableHandler
 from tndrl.agent.parts import check_message
-from tndrl.agent.supervisor import NotingStore, SupervisedExecutor
+from tndrl.agent.supervisor import SupervisedExecutor
+from tndrl.agent.sweep import prune_for_ever, sweep
 from tndrl.config import Config
 from tndrl.llm.make import make_provider
 
-INTERRUPTED_TIMEOUT = 3600.0
-"""Seconds that a task that waits for its caller stays in memory; the store has it for longer."""
 
+class AdmittingHandler(DurableHandler):
+    """Refuses what no executor should get, before there is a task; ``admit`` raises A2AError for what ours cannot."""
 
-class Admission(SimpleRequestContextBuilder):
-    """Refuses what no executor should get, before there is a task; ``take`` raises A2AError for what ours cannot."""
+    def __init__(self, admit: Callable[[Message], object], *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._admit = admit
 
-    def __init__(self, take: Callable[[Message], object]) -> None:
-        super().__init__()
-        self._take = take
+    async def on_message_send(self, params: SendMessageRequest, context: ServerCallContext) -> Message | Task:
+        """Take a message and return what comes of it."""
+        self._check(params)
+        return await super().on_message_send(params, context)
 
-    async def build(
-        self,
-        context: ServerCallContext,
-        params: SendMessageRequest | None = None,
-        task_id: str | None = None,
-        context_id: str | None = None,
-        task: Task | None = None,
-    ) -> RequestContext:
-        """Return what is executed; raises A2AError."""
-        if params is not None:
-            check_message(params.message)
-            self._take(params.message)
-        return await super().build(context, params, task_id, context_id, task)
+    async def on_message_send_stream(
+        self, params: SendMessageRequest, context: ServerCallContext
+    ) -> AsyncGenerator[Event, None]:
+        """Take a message and yield what comes of it."""
+        self._check(params)
+        async with aclosing(super().on_message_send_stream(params, context)) as events:
+            async for event in events:
+                yield event
+
+    def _check(self, params: SendMessageRequest) -> None:
+        check_message(params.message)
+        validate_proto_required_fields(params)
+        self._admit(params.message)
 
 
 class AgentService:
-    """Serves ``executor``, or the provider of ``config.llm`` if it is None.
+    """Serves ``executor``, or the provider of ``config.llm`` if it is None; its tasks are kept in ``state_dir``.
 
-    An async context manager for the event loop of its gRPC server. ``on_change`` is called there whenever
-    :attr:`running` changes.
+    An async context manager for the event loop of its gRPC server; entering raises ConfigError. ``on_change`` is
+    called there whenever :attr:`running` changes. Leaving it leaves tasks that run for the next start to end.
     """
 
     def __init__(
@@ -63,15 +71,17 @@ class AgentService:
         config: Config,
         identity: SpiffeId,
         address: str,
+        state_dir: Path,
         executor: AgentExecutor | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.card = make_card(config.agent, identity, address)
         self._config = config
+        self._state_dir = state_dir
         self._executor = executor
         self._on_change = on_change
         self._supervisor: SupervisedExecutor | None = None
-        self._handler: RequestHandler | None = None
+        self._handler: DurableHandler | None = None
         self._resources = AsyncExitStack()
 
     @property
@@ -86,22 +96,18 @@ class AgentService:
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
-            executor = self._executor
+            agent, executor = self._config.agent, self._executor
             if executor is None:
                 provider = make_provider(self._config.llm)
                 stack.push_async_callback(provider.aclose)
-                modes = media_types(self._config.agent.input_modes)
-                executor = PromptExecutor(provider, input_modes=modes)
+                executor = PromptExecutor(provider, input_modes=media_types(agent.input_modes))
             supervisor = self._supervisor = SupervisedExecutor(executor, self._on_change)
-            handler = DefaultRequestHandler(
-                agent_executor=supervisor,
-                task_store=NotingStore(InMemoryTaskStore(), supervisor.note_stored),
-                agent_card=self.card,
-                extended_agent_card=self.card,
-                interrupted_task_timeout=INTERRUPTED_TIMEOUT,
-                request_context_builder=Admission(
-                    executor.prompt_of if isinstance(executor, PromptExecutor) else lambda _: None
-                ),
+            database = await stack.enter_async_context(Database(agent.store, self._state_dir))
+            await sweep(database)
+            stack.push_async_callback(_end, asyncio.create_task(prune_for_ever(database, agent.retention)))
+            admit = executor.prompt_of if isinstance(executor, PromptExecutor) else _admit_all
+            handler = AdmittingHandler(
+                admit, supervisor, database, self.card, on_stored=supervisor.note_stored
             )
             stack.push_async_callback(handler.aclose)
             self._handler = handler
@@ -118,3 +124,12 @@ class AgentService:
         old = CompatGrpcHandler(self._handler, CallContextBuilder("0.3"))
         for module, servicer in ((a2a_pb2_grpc, current), (a2a_v0_3_pb2_grpc, old)):
             module.add_A2AServiceServicer_to_server(servicer, server)
+
+
+def _admit_all(_message: Message) -> None:
+    """A user's executor decides for itself."""
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})

@@ -7,18 +7,9 @@ import logging
 from collections.abc import Callable
 
 from a2a.server.agent_execution import AgentExecutor, RequestContext
-from a2a.server.context import ServerCallContext
 from a2a.server.events import EventQueue
 from a2a.server.events.event_queue import Event
-from a2a.server.tasks import TaskStore
-from a2a.types import (
-    ListTasksRequest,
-    ListTasksResponse,
-    Message,
-    Task,
-    TaskArtifactUpdateEvent,
-    TaskState,
-)
+from a2a.types import Message, Task, TaskArtifactUpdateEvent, TaskState
 from a2a.utils.errors import A2AError
 
 from pki.errors import shown
@@ -149,28 +140,3 @@ class SupervisedExecutor(AgentExecutor):
                 await outlet.stored.wait()
         except TimeoutError:
             logger.error("the end of task %s was not stored within %g s", task_id, STORE_TIMEOUT)
-
-
-class NotingStore(TaskStore):
-    """Keeps tasks in ``inner``, and calls ``note`` for each that has been stored."""
-
-    def __init__(self, inner: TaskStore, note: Callable[[Task], None]) -> None:
-        self._inner = inner
-        self._note = note
-
-    async def save(self, task: Task, context: ServerCallContext) -> None:
-        """Store a task."""
-        await self._inner.save(task, context)
-        self._note(task)
-
-    async def get(self, task_id: str, context: ServerCallContext) -> Task | None:
-        """Return a task of the caller's, or None."""
-        return await self._inner.get(task_id, context)
-
-    async def list(self, params: ListTasksRequest, context: ServerCallContext) -> ListTasksResponse:
-        """Return a page of the caller's tasks."""
-        return await self._inner.list(params, context)
-
-    async def delete(self, task_id: str, context: ServerCallContext) -> None:
-        """Remove a task of the caller's."""
-        await self._inner.delete(task_id, context)

@@ -236,6 +236,9 @@ class Node:
         if running == 0 and self._request is not None and self._loop is not None:
             self._loop.call_soon_threadsafe(self._wake.set)
 
+    def _state_path(self, credentials: Credentials) -> Path:
+        return self.config.state_path(credentials.spiffe_id.path.rpartition("/")[2])
+
     def _limit(self, timeout: float | None) -> float:
         return self.config.server.drain_timeout if timeout is None else timeout
 
@@ -250,8 +253,7 @@ class Node:
         directory = Path(tempfile.mkdtemp(prefix="tndrl-"))
         try:
             self._credentials = await asyncio.to_thread(node_credentials, self.config)
-            name = self._credentials.spiffe_id.path.rpartition("/")[2]
-            with StateDirectory(self.config.state_path(name)):
+            with StateDirectory(self._state_path(self._credentials)):
                 await self._run_services(directory, self._credentials, ready)
         finally:
             shutil.rmtree(directory)
@@ -325,7 +327,12 @@ class Node:
 
         assert self._credentials is not None
         self._agent = AgentService(
-            self.config, self._credentials.spiffe_id, self.address, self._executor, self._tasks_changed
+            self.config,
+            self._credentials.spiffe_id,
+            self.address,
+            self._state_path(self._credentials),
+            self._executor,
+            self._tasks_changed,
         )
         await self._start_server(
             StreamType.A2A,
