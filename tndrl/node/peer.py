@@ -47,16 +47,19 @@ class Peer:
         return self._dialer.channel(self._target, stream_type, options=options, interceptors=interceptors)
 
     @asynccontextmanager
-    async def agent(self, *, resume_timeout: float = 30.0) -> AsyncIterator[AgentClient]:
+    async def agent(
+        self, *, timeout: float = 30.0, resume_timeout: float = 30.0
+    ) -> AsyncIterator[AgentClient]:
         """Find out how the peer's agent is spoken to, and yield a client of it on a channel of its own.
 
-        ``resume_timeout`` is how many seconds a prompt whose connection was lost may go on without any progress.
+        ``timeout`` is in seconds, for each call but prompts and streams; ``resume_timeout`` is how many seconds a
+        prompt whose connection was lost may go on without any progress.
         Raises NoAgentError where there is none, CardIdentityError where its card claims another identity than the
         certificate proves, AgentCallError, and the cause of a lost connection.
         """
         from tndrl.agent.client import open_agent  # loads the SDK, which no other call needs
 
-        async with open_agent(self, resume_timeout=resume_timeout) as agent:
+        async with open_agent(self, call_timeout=timeout, resume_timeout=resume_timeout) as agent:
             yield agent
 
     async def confirmed(self) -> None:
