@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from tndrl.errors import (
+    CardIdentityError,
     ConfigError,
     ConnectError,
     ConnectionClosedError,
@@ -44,6 +45,7 @@ _CODES: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (ConnectError, ExitCode.UNREACHABLE),
     (ConnectionClosedError, ExitCode.UNREACHABLE),
     (IdentityError, ExitCode.IDENTITY),
+    (CardIdentityError, ExitCode.IDENTITY),
 )
 """The first class that fits decides; anything else has FAILED."""
 
@@ -83,6 +85,21 @@ class ShutdownRefusedError(Exception):
         return f"{self.address} does not shut down: {peer_text(self.reason)}; --force ends it at once"
 
 
+class TaskError(Exception):
+    """A task of the agent at ``address`` ended in ``state``, which is not COMPLETED, for the ``reason`` it gave."""
+
+    def __init__(self, address: str, task_id: str, state: str, reason: str) -> None:
+        super().__init__(address, task_id, state, reason)
+        self.address = address
+        self.task_id = task_id
+        self.state = state
+        self.reason = reason
+
+    def __str__(self) -> str:
+        why = f": {peer_text(self.reason)}" if self.reason else ""
+        return f"task {peer_text(self.task_id)} at {self.address} is {self.state}{why}"
+
+
 def innermost(error: BaseException) -> BaseException:
     """Return the one exception in a group of one, as task groups raise it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -115,7 +132,7 @@ def as_object(error: BaseException, *, verbose: bool) -> dict[str, object]:
 
 
 def _is_ours(error: BaseException) -> bool:
-    return isinstance(error, (TndrlError, CallError, ShutdownRefusedError))
+    return isinstance(error, (TndrlError, CallError, ShutdownRefusedError, TaskError))
 
 
 def _sentence(error: BaseException, *, verbose: bool) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 
-from tndrl_cli.app import COMMANDS, tndrl
+from tndrl_cli.app import tndrl
 
 WIDTH = 110
 """Columns of the help texts."""
@@ -17,14 +18,18 @@ def reference() -> str:
     parent = tndrl.make_context(
         "tndrl", [], resilient_parsing=True, max_content_width=WIDTH, terminal_width=WIDTH
     )
-    commands = {name: tndrl.get_command(parent, name) for name in COMMANDS}
-    contexts = {
-        f"tndrl {name}": command.make_context(name, [], parent=parent, resilient_parsing=True)
-        for name, command in commands.items()
-        if command is not None
-    }
-    parts = [_section(title, context) for title, context in {"tndrl": parent, **contexts}.items()]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(_sections("tndrl", parent)) + "\n"
+
+
+def _sections(title: str, context: click.Context) -> Iterator[str]:
+    """Yield a section for a command and for each below it."""
+    yield _section(title, context)
+    if isinstance(group := context.command, click.Group):
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            assert command is not None
+            below = command.make_context(name, [], parent=context, resilient_parsing=True)
+            yield from _sections(f"{title} {name}", below)
 
 
 def _section(title: str, context: click.Context) -> str:
