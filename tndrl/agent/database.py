@@ -111,15 +111,21 @@ class Database:
             await asyncio.wait(self._running)
         await self._engine.dispose()
 
-    async def transaction(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def transaction(
+        self,
+        work: Callable[[AsyncConnection], Awaitable[T]],
+        then: Callable[[T], None] = lambda _result: None,
+    ) -> T:
         """Return what ``work`` does with a connection, once it is committed; what it raises rolls back.
 
-        Cancelling the caller does not stop it.
+        ``then`` is called with the result after the commit. Cancelling the caller stops neither.
         """
 
         async def run() -> T:
             async with self._engine.begin() as connection:
-                return await work(connection)
+                result = await work(connection)
+            then(result)
+            return result
 
         return await self.to_the_end(run())
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 
 from a2a.server.agent_execution.active_task import INTERRUPTED_TASK_STATES, TERMINAL_TASK_STATES
@@ -24,6 +24,12 @@ from tndrl.agent.extensions import SEQUENCE
 
 BATCH = 256
 """Events read at once."""
+
+TAIL = 64
+"""Events of a task in memory while it is worked on."""
+
+RESTING = TERMINAL_TASK_STATES | INTERRUPTED_TASK_STATES
+"""The states in which a task has ended or waits for its owner."""
 
 
 @dataclass(frozen=True)
@@ -42,44 +48,54 @@ class Logged:
     @property
     def rests(self) -> bool:
         """Whether the task waits for its owner after it, or has ended."""
-        return self.is_last or self.state in INTERRUPTED_TASK_STATES
+        return self.state in RESTING
 
 
 class EventLog:
-    """The events of all tasks in ``database``, and who waits for more of them. Belongs to one event loop."""
+    """The events of all tasks in ``database``, and who waits for more of them. Belongs to one event loop.
+
+    All events of a database pass through one log. While a task is worked on its latest events stay in memory, so
+    that whoever keeps up does not ask the database for each of them.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._bells: defaultdict[str, set[_Bell]] = defaultdict(set)
         self._workers: Counter[str] = Counter()
+        self._tails: dict[str, deque[Logged]] = {}
 
     async def append(
         self, connection: AsyncConnection, owner: str, event: Event, task: a2a_pb2.Task, seq: int
-    ) -> None:
+    ) -> Logged:
         """Log an event that made ``task`` what it is, as number ``seq``; both learn that number.
 
-        Part of the transaction of ``connection``: call :meth:`ring` once it is committed. Raises SQLAlchemy's
+        Part of the transaction of ``connection``: call :meth:`publish` once it is committed. Raises SQLAlchemy's
         IntegrityError if the number is taken.
         """
         task.metadata[SEQUENCE] = seq
         event.metadata[SEQUENCE] = seq
+        payload = to_stream_response(event).SerializeToString()
         row = {
             "task_id": task.id,
             "seq": seq,
             "owner": owner,
             "state": task.status.state,
-            "payload": to_stream_response(event).SerializeToString(),
+            "payload": payload,
             "created": time.time(),
         }
         await connection.execute(insert(EVENTS).values(row))
+        return Logged(seq, task.status.state, _parse(payload))
 
-    def ring(self, task_id: str) -> None:
-        """Wake up who follows the task."""
-        for bell in self._bells.get(task_id, ()):
-            bell.set()
+    def publish(self, task_id: str, logged: Logged) -> None:
+        """Tell who follows the task of an event that is committed."""
+        if task_id in self._workers:
+            self._tails.setdefault(task_id, deque(maxlen=TAIL)).append(logged)
+        self._ring(task_id, rests=logged.rests)
 
     async def last(self, connection: AsyncConnection, task_id: str) -> tuple[int, int]:
         """Return the number and the state of a task's last event; zeros if it has none."""
+        if tail := self._tails.get(task_id):
+            return tail[-1].seq, tail[-1].state
         query = (
             select(EVENTS.c.seq, EVENTS.c.state)
             .where(EVENTS.c.task_id == task_id)
@@ -91,6 +107,9 @@ class EventLog:
 
     async def read(self, task_id: str, after: int) -> list[Logged]:
         """Return the next events of a task after number ``after``, at most :data:`BATCH`. Safe to cancel."""
+        tail = self._tails.get(task_id)
+        if tail and tail[0].seq <= after + 1:
+            return [logged for logged in tail if logged.seq > after]
         query = (
             select(EVENTS.c.seq, EVENTS.c.state, EVENTS.c.payload)
             .where(EVENTS.c.task_id == task_id, EVENTS.c.seq > after)
@@ -114,15 +133,16 @@ class EventLog:
             self._workers[task_id] -= 1
             if not self._workers[task_id]:
                 del self._workers[task_id]
-            self.ring(task_id)
+                self._tails.pop(task_id, None)
+            self._ring(task_id, rests=True)
 
     async def follow(self, task_id: str, after: int) -> AsyncGenerator[Logged, None]:
         """Yield the events of a task after number ``after``, each once and in order, and wait for more.
 
         Ends with the task, or when nothing is left to read and nobody works on it, so it never waits in vain.
-        However slow the reader is, nothing is kept in memory for it. Safe to cancel.
+        However slow the reader is, little is kept in memory for it. Safe to cancel.
         """
-        with self._listening(task_id) as bell:
+        with self._listening(task_id, rest_only=False) as bell:
             seq, state = await self._database.transaction(lambda connection: self.last(connection, task_id))
             ended = after >= seq and state in TERMINAL_TASK_STATES
             while not ended:
@@ -138,9 +158,44 @@ class EventLog:
                         return
                     await bell.wait()
 
+    async def begin(self, task_id: str, after: int) -> int:
+        """Wait for an event after number ``after``; return the state of the task then.
+
+        Zero if nobody works on the task and there is no such event. Safe to cancel.
+        """
+        async with aclosing(self.follow(task_id, after)) as events:
+            async for logged in events:
+                return logged.state
+        return 0
+
+    async def rest(self, task_id: str, after: int) -> int:
+        """Wait until an event after number ``after`` leaves the task at rest; return the state it has then.
+
+        Zero if nobody works on the task and there is no such event. Safe to cancel.
+        """
+        query = (
+            select(EVENTS.c.state)
+            .where(EVENTS.c.task_id == task_id, EVENTS.c.seq > after, EVENTS.c.state.in_(RESTING))
+            .order_by(EVENTS.c.seq)
+            .limit(1)
+        )
+        with self._listening(task_id, rest_only=True) as bell:
+            while True:
+                bell.clear()
+                works = task_id in self._workers
+                state = await self._database.transaction(lambda connection: connection.scalar(query))
+                if state or not works:
+                    return state or 0
+                await bell.wait()
+
+    def _ring(self, task_id: str, *, rests: bool) -> None:
+        for bell in self._bells.get(task_id, ()):
+            if rests or not bell.rest_only:
+                bell.set()
+
     @contextmanager
-    def _listening(self, task_id: str) -> Iterator[asyncio.Event]:
-        bell = asyncio.Event()
+    def _listening(self, task_id: str, *, rest_only: bool) -> Iterator[_Bell]:
+        bell = _Bell(rest_only)
         self._bells[task_id].add(bell)
         try:
             yield bell
@@ -148,6 +203,14 @@ class EventLog:
             self._bells[task_id].discard(bell)
             if not self._bells[task_id]:
                 del self._bells[task_id]
+
+
+class _Bell(asyncio.Event):
+    """Wakes one who waits for events, or only for those after which the task rests."""
+
+    def __init__(self, rest_only: bool) -> None:
+        super().__init__()
+        self.rest_only = rest_only
 
 
 def _parse(payload: bytes) -> Event:

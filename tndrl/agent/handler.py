@@ -38,7 +38,7 @@ from a2a.utils.task import apply_history_length, validate_history_length
 
 from tndrl.agent.context import AFTER_SEQUENCE
 from tndrl.agent.database import MAX_ID, Database
-from tndrl.agent.events import EventLog, Logged
+from tndrl.agent.events import EventLog
 from tndrl.agent.messages import Claim, Messages
 from tndrl.agent.store import LocalStream, LoggedTaskStore, Sequence
 
@@ -102,12 +102,9 @@ class DurableHandler(DefaultRequestHandler):
         """Return the task once it rests, or at its first event if the caller wants that; or the agent's answer."""
         sending = await self._send(params, context)
         claim = await sending.claim()
-        last: Logged | None = None
-        async with aclosing(self._log.follow(claim.task_id, claim.seq)) as events:
-            async for last in events:
-                if last.rests or params.configuration.return_immediately:
-                    break
-        answer = await sending.answer(last)
+        wait = self._log.begin if params.configuration.return_immediately else self._log.rest
+        state = await wait(claim.task_id, claim.seq)
+        answer = await sending.answer(state)
         if answer is not None:
             return answer
         stored = await self._store.get(claim.task_id, context)
@@ -122,11 +119,12 @@ class DurableHandler(DefaultRequestHandler):
         self._check_streaming()
         sending = await self._send(params, context)
         claim = await sending.claim()
-        last: Logged | None = None
+        state = 0
         async with aclosing(self._log.follow(claim.task_id, claim.seq)) as events:
-            async for last in events:
-                yield _shortened(last.event, params.configuration)
-        answer = await sending.answer(last)
+            async for logged in events:
+                state = logged.state
+                yield _shortened(logged.event, params.configuration)
+        answer = await sending.answer(state)
         if answer is not None:
             yield answer
 
@@ -279,13 +277,13 @@ class _Sending:
             self._task.result()
         return self._claimed.result()
 
-    async def answer(self, last: Logged | None) -> Message | None:
-        """Return the answer that the agent gave instead of the event ``last``, or raise its error.
+    async def answer(self, state: int) -> Message | None:
+        """Return the agent's answer where there is no task, or raise its error. ``state`` is the task's, or 0.
 
-        Only a failure's error is waited for, and not for long: an executor may run on after its task has ended.
+        The error of a task is waited for only if it failed, and not for long: an executor may run on for ever.
         """
-        failed = last is not None and last.state == TaskState.TASK_STATE_FAILED
-        await asyncio.wait((self._task,), timeout=None if last is None else ERROR_TIMEOUT if failed else 0)
+        failed = state == TaskState.TASK_STATE_FAILED
+        await asyncio.wait((self._task,), timeout=(ERROR_TIMEOUT if failed else 0) if state else None)
         return self._task.result() if self._task.done() else None
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tndrl.agent.database import EVENTS, Database, TaskRow
-from tndrl.agent.events import EventLog
+from tndrl.agent.events import EventLog, Logged
 from tndrl.agent.extensions import SEQUENCE
 
 
@@ -76,25 +76,27 @@ class LoggedTaskStore(VersionedTaskStore):
         owner = context.user.user_name
         _stamp_time(task.status)
 
-        async def work(connection: AsyncConnection) -> int:
+        async def work(connection: AsyncConnection) -> Logged:
             seq, state = await self._log.last(connection, task.id)
             cancels = task.status.state == TaskState.TASK_STATE_CANCELED and seq > 0
             if state in TERMINAL_TASK_STATES or not (cancels or seq == _number(prev_version)):
                 raise ConcurrentTaskModificationError(task.id)
-            await self._log.append(connection, owner, changed, task, seq + 1)
+            logged = await self._log.append(connection, owner, changed, task, seq + 1)
             if not isinstance(changed, TaskArtifactUpdateEvent):
                 await self._rows.write(connection, task, owner, is_new=seq == 0)
-            return seq + 1
+            return logged
+
+        def committed(logged: Logged) -> None:
+            self._log.publish(task.id, logged)
+            self._on_stored(task)
 
         if isinstance(changed, TaskStatusUpdateEvent):
             changed.status.timestamp.CopyFrom(task.status.timestamp)
         try:
-            number = await self._database.transaction(work)
+            logged = await self._database.transaction(work, committed)
         except IntegrityError as exc:
             raise ConcurrentTaskModificationError(task.id) from exc
-        self._log.ring(task.id)
-        self._on_stored(task)
-        return Sequence(number)
+        return Sequence(logged.seq)
 
     async def get(self, task_id: str, context: ServerCallContext) -> StoredTask | None:
         """Return the caller's task of that ID with its version, None if there is none. Safe to cancel."""
