@@ -13,16 +13,11 @@ from pki.errors import shown
 TEXT = "text/plain"
 JSON = "application/json"
 
-MAX_PARTS = 1_000
-"""Parts of one message."""
 
-
-def check_message(message: Message) -> None:
-    """Raise InvalidParamsError for a message that no agent takes: not a user's, or in too many parts."""
+def check_role(message: Message) -> None:
+    """Raise InvalidParamsError for a message that is not a user's: an agent has nobody else's to answer."""
     if message.role != Role.ROLE_USER:
         raise InvalidParamsError(message="a message to an agent must have the role ROLE_USER")
-    if len(message.parts) > MAX_PARTS:
-        raise InvalidParamsError(message=f"a message has at most {MAX_PARTS} parts")
 
 
 def text_of(message: Message, modes: Collection[str]) -> str:

@@ -25,11 +25,14 @@ from tndrl.agent.context import CallContextBuilder
 from tndrl.agent.database import Database
 from tndrl.agent.executor import PromptExecutor
 from tndrl.agent.handler import DurableHandler
-from tndrl.agent.parts import check_message
+from tndrl.agent.intake import Intake
+from tndrl.agent.parts import check_role
 from tndrl.agent.supervisor import SupervisedExecutor
 from tndrl.agent.sweep import prune_for_ever, sweep
 from tndrl.config import Config
 from tndrl.llm.make import make_provider
+from tndrl.transport.grpc_server import GrpcServer
+from tndrl.transport.interceptor import CallGate, PeerInterceptor
 
 
 class AdmittingHandler(DurableHandler):
@@ -54,8 +57,8 @@ class AdmittingHandler(DurableHandler):
                 yield event
 
     def _check(self, params: SendMessageRequest) -> None:
-        check_message(params.message)
         validate_proto_required_fields(params)
+        check_role(params.message)
         self._admit(params.message)
 
 
@@ -117,8 +120,17 @@ class AgentService:
     async def __aexit__(self, *_error: object) -> None:
         await self._resources.aclose()
 
-    def register(self, server: grpc.aio.Server) -> None:
-        """Add both versions of the service to a server."""
+    def server(self, path: Path, gate: CallGate, max_message: int) -> GrpcServer:
+        """Return the gRPC server of both versions, on the unix socket ``path``, which enters and leaves this.
+
+        ``gate`` counts its calls; requests have at most ``max_message`` bytes.
+        """
+        interceptors = [PeerInterceptor(gate), Intake()]
+        return GrpcServer(
+            "agent", path, self._register, interceptors=interceptors, max_message=max_message, lifespan=self
+        )
+
+    def _register(self, server: grpc.aio.Server) -> None:
         assert self._handler is not None
         current = GrpcHandler(self._handler, CallContextBuilder("1.0"))
         old = CompatGrpcHandler(self._handler, CallContextBuilder("0.3"))

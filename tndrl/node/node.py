@@ -334,17 +334,8 @@ class Node:
             self._executor,
             self._tasks_changed,
         )
-        await self._start_server(
-            StreamType.A2A,
-            GrpcServer(
-                "agent",
-                directory / "agent",
-                self._agent.register,
-                interceptors=[PeerInterceptor(self._agent_calls)],
-                max_message=MAX_MESSAGE,
-                lifespan=self._agent,
-            ),
-        )
+        server = self._agent.server(directory / "agent", self._agent_calls, MAX_MESSAGE)
+        await self._start_server(StreamType.A2A, server)
 
     async def _start_server(self, stream_type: int, server: GrpcServer) -> None:
         assert self._listener is not None
