@@ -55,14 +55,20 @@ def count(path: str) -> str:
     return "counted"
 
 
+def note(path: str, text: str) -> None:
+    """Replace what a file says at once."""
+    Path(f"{path}.new").write_text(text)
+    Path(f"{path}.new").replace(path)
+
+
 @server.tool()
 async def hang(path: str) -> str:
     """Write to ``path`` that it runs, then wait until it is cancelled, and write that too."""
-    Path(path).write_text("running")
+    note(path, "running")
     try:
         await asyncio.sleep(3600)
     finally:
-        Path(path).write_text("cancelled")
+        note(path, "cancelled")
     return "never"
 
 

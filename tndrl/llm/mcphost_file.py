@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tndrl.config import BuiltinMcpServer, LocalMcpServer, McpServer, RemoteMcpServer
 from tndrl.config.document import read_document
 from tndrl.config.schema import expand
 from tndrl.config.values import Value
 from tndrl.errors import ConfigError, peer_text
-from tndrl.llm.tool_servers import ToolServer, tool_server
+from tndrl.llm.tool_servers import ToolServer, built_in, program, remote
 
 _COMMON = ("type", "allowedTools", "excludedTools")
 _KEYS = {
@@ -30,7 +29,7 @@ def read_servers(path: str) -> tuple[ToolServer, ...]:
     Raises ``ConfigError`` with file and line; it never repeats a value.
     """
     document = read_document(expand(path, "llm.mcpConfigFile"))
-    servers = document.mapping().get("mcpServers")
+    servers = _mapping(document, "mcpServers").get("mcpServers")
     if servers is None:
         raise document.error("is missing; check that it is a file of mcphost", "mcpServers")
     entries = _mapping(servers, "mcpServers")
@@ -45,9 +44,9 @@ def _server(name: str, entry: Value, key: str) -> ToolServer:
             known = ", ".join(_COMMON + _KEYS[kind])
             raise value.error(f"there is no such key; there are {known}", f"{key}.{peer_text(other, 60)}")
     try:
-        server = tool_server(name, _mcp_server(kind, entries, entry, key), key)
+        server = _made(name, kind, entries, key)
     except ConfigError as exc:
-        raise entry.error(exc.problem, exc.key) from None
+        raise exc if exc.source else entry.error(exc.problem, exc.key) from None
     allowed = _texts(entries, "allowedTools", key)
     return replace(
         server,
@@ -67,21 +66,19 @@ def _kind(entries: dict[str, Value], entry: Value, key: str) -> str:
     raise entry.error("says neither command nor url; add one", key)
 
 
-def _mcp_server(kind: str, entries: dict[str, Value], entry: Value, key: str) -> McpServer:
+def _made(name: str, kind: str, entries: dict[str, Value], key: str) -> ToolServer:
     first = _KEYS[kind][0]
     if first not in entries:
-        raise entry.error("is missing; add it", f"{key}.{first}")
+        raise ConfigError("is missing; add it", key=f"{key}.{first}")
     if kind == "remote":
-        return RemoteMcpServer(
-            url=_text(entries["url"], f"{key}.url"), headers=tuple(_texts(entries, "headers", key))
-        )
+        return remote(name, _text(entries["url"], f"{key}.url"), _texts(entries, "headers", key), key)
     if kind == "builtin":
-        return BuiltinMcpServer(name=_text(entries["name"], f"{key}.name"))
+        raise built_in(_text(entries["name"], f"{key}.name"), key)
     variables: dict[str, str] = {}
     for where in ("env", "environment"):
         given = _mapping(entries[where], f"{key}.{where}") if where in entries else {}
-        variables |= {name: _text(value, f"{key}.{where}") for name, value in given.items()}
-    return LocalMcpServer(command=tuple(_command(entries, key)), environment=variables)
+        variables |= {variable: _text(value, f"{key}.{where}") for variable, value in given.items()}
+    return program(name, tuple(_command(entries, key)), variables, key)
 
 
 def _command(entries: dict[str, Value], key: str) -> Iterable[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tndrl.config import BuiltinMcpServer, LlmConfig, LocalMcpServer, McpServer, RemoteMcpServer
@@ -12,6 +12,7 @@ from tndrl.errors import ConfigError, peer_text
 
 _VARIABLE = re.compile(r"\$\{(?:env://)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e]*)")
+_URL = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 
 _INSTEAD = {
     "fs": "npx -y @modelcontextprotocol/server-filesystem DIRECTORY",
@@ -53,31 +54,49 @@ def tool_servers(llm: LlmConfig) -> tuple[ToolServer, ...]:
 
         return read_servers(llm.mcp_config_file)
     return tuple(
-        tool_server(name, server, f"llm.mcpServers.{peer_text(name, 60)}")
+        _tool_server(name, server, f"llm.mcpServers.{peer_text(name, 60)}")
         for name, server in llm.mcp_servers.items()
     )
 
 
-def tool_server(name: str, server: McpServer, key: str) -> ToolServer:
-    """Return ``server`` as it is to be reached. Raises ``ConfigError`` for ``key``."""
-
-    def whole(text: str) -> str:
-        return _VARIABLE.sub(_lookup(key), text)
-
+def _tool_server(name: str, server: McpServer, key: str) -> ToolServer:
     match server:
         case LocalMcpServer():
-            environment = {name: whole(value) for name, value in server.environment.items()}
-            return ToolServer(name, tuple(map(whole, server.command)), environment)
+            return program(name, server.command, server.environment, key)
         case RemoteMcpServer():
-            headers = dict(_header(whole(header), key) for header in server.headers)
-            return ToolServer(name, url=whole(server.url), headers=headers)
+            return remote(name, server.url, server.headers, key)
         case BuiltinMcpServer():
-            instead = _INSTEAD.get(server.name, "PROGRAM")
-            raise ConfigError(
-                f"the server '{peer_text(server.name, 60)}' is built into Go nodes only; write "
-                f"type: local, command: [{', '.join(instead.split())}]",
-                key=key,
-            )
+            raise built_in(server.name, key)
+
+
+def program(name: str, command: Sequence[str], environment: Mapping[str, str], key: str) -> ToolServer:
+    """Return the server that is a program. Raises ``ConfigError`` for ``key``."""
+    words = tuple(_whole(word, key) for word in command)
+    if not words or not words[0]:
+        raise ConfigError("names no program; write the program and its arguments", key=f"{key}.command")
+    return ToolServer(name, words, {variable: _whole(text, key) for variable, text in environment.items()})
+
+
+def remote(name: str, url: str, headers: Iterable[str], key: str) -> ToolServer:
+    """Return the server that is at ``url``; each header is ``Name: value``. Raises ``ConfigError`` for ``key``."""
+    whole = _whole(url, key)
+    if not _URL.fullmatch(whole):
+        raise ConfigError("is not a URL; write http://host or https://host", key=f"{key}.url")
+    return ToolServer(name, url=whole, headers=dict(_header(_whole(header, key), key) for header in headers))
+
+
+def built_in(name: str, key: str) -> ConfigError:
+    """Return the error for a server that only Go nodes have: it says what to write instead."""
+    words = ", ".join(_INSTEAD.get(name, "PROGRAM").split())
+    return ConfigError(
+        f"the server '{peer_text(name, 60)}' is built into Go nodes only; "
+        f"write type: local, command: [{words}]",
+        key=key,
+    )
+
+
+def _whole(text: str, key: str) -> str:
+    return _VARIABLE.sub(_lookup(key), text)
 
 
 def _lookup(key: str) -> Callable[[re.Match[str]], str]:
