@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import openai
 
 from tndrl.errors import ProviderError
+from tndrl.llm.quiet import quieten
 from tndrl.llm.services import ModelPlace
 
 T = TypeVar("T")
@@ -33,15 +34,6 @@ class BrokenOffError(Exception):
 FAILURES = (openai.OpenAIError, BrokenOffError, TimeoutError, ValueError, RecursionError)
 """What reading an answer raises: the client's own, silence, and what is neither JSON nor text."""
 
-_TALKATIVE = {
-    "openai": logging.WARNING,
-    "httpx2": logging.WARNING,
-    "httpcore2": logging.WARNING,
-    "pydantic_ai": logging.WARNING,
-    "mcp": logging.CRITICAL,
-}
-"""Loggers of libraries that write URLs, prompts or what a tool server printed, and from which level they may."""
-
 _REASONS = {
     401: "the model service refused our key",
     403: "the model service refused our key",
@@ -54,7 +46,7 @@ logger = logging.getLogger("tndrl.llm")
 
 def make_client(place: ModelPlace) -> openai.AsyncOpenAI:
     """Return a client for ``place``; it repeats nothing, as a second request doubles what the first may cost."""
-    _quieten()
+    quieten()
     client = openai.AsyncOpenAI(
         api_key=place.key or "none",  # without one the client would take OPENAI_API_KEY
         base_url=place.url,
@@ -112,14 +104,6 @@ def _origin(url: str) -> str:
     """Return scheme, host and port: what stands before and after may be a secret."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def _quieten() -> None:
-    """Set the level of the loggers that nobody has set one for."""
-    for name, level in _TALKATIVE.items():
-        library = logging.getLogger(name)
-        if library.level == logging.NOTSET:
-            library.setLevel(level)
 
 
 def choice_of(chunk: Any) -> tuple[str, bool]:

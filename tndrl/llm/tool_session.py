@@ -20,6 +20,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 from tndrl.errors import ProviderError, peer_text
+from tndrl.llm.quiet import quieten
 from tndrl.llm.tool_servers import ToolServer
 
 OPEN_TIMEOUT = 30.0
@@ -50,6 +51,7 @@ class ToolSession:
     def __init__(
         self, server: ToolServer, *, open_timeout: float = OPEN_TIMEOUT, call_timeout: float = CALL_TIMEOUT
     ) -> None:
+        quieten()
         self.server = server
         self._open_timeout = open_timeout
         self._call_timeout = call_timeout
@@ -129,6 +131,7 @@ class _Connection:
         self._leave = asyncio.Event()
         self._opened: asyncio.Future[Client | None] = asyncio.get_running_loop().create_future()
         self._task = asyncio.create_task(self._hold(server), name=f"MCP server {server.name}")
+        self._task.add_done_callback(self._over)
 
     async def client(self) -> Client:
         """Return the client once it is connected; raises ``MCPError`` where it cannot be, or is no longer."""
@@ -152,9 +155,11 @@ class _Connection:
                 await self._leave.wait()
         except Exception as exc:  # whoever waits, or calls next, hears of it
             self.cause = exc
-        finally:
-            if not self._opened.done():
-                self._opened.set_result(None)
+
+    def _over(self, _task: asyncio.Task[None]) -> None:
+        """Let go whoever waits; a task that is cancelled before it began could not."""
+        if not self._opened.done():
+            self._opened.set_result(None)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from types import SimpleNamespace
 
 import pytest
@@ -63,18 +62,3 @@ def test_a_piece_of_an_answer(content, reason, expected):
 def test_a_piece_of_no_answer_says_nothing(chunk):
     """The client hands on whatever JSON a server sends."""
     assert chat_api.choice_of(chunk) == ("", False)
-
-
-async def test_a_level_that_somebody_set_is_kept():
-    """Who wants to see the libraries' messages may."""
-    library = logging.getLogger("httpx2")
-    before = library.level
-    try:
-        library.setLevel(logging.DEBUG)
-        await chat_api.make_client(PLACE).close()
-        assert library.level == logging.DEBUG
-        library.setLevel(logging.NOTSET)
-        await chat_api.make_client(PLACE).close()
-        assert library.level == logging.WARNING
-    finally:
-        library.setLevel(before)
