@@ -35,6 +35,7 @@ from tndrl.agent.handler import DurableHandler
 
 ALICE, BOB = "spiffe://tndrl/node/alice", "spiffe://tndrl/node/bob"
 
+SUBMITTED = TaskState.TASK_STATE_SUBMITTED
 WORKING = TaskState.TASK_STATE_WORKING
 COMPLETED = TaskState.TASK_STATE_COMPLETED
 FAILED = TaskState.TASK_STATE_FAILED

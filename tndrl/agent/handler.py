@@ -208,7 +208,9 @@ class DurableHandler(DefaultRequestHandler):
                     raise
 
     async def _run(self, params: SendMessageRequest, context: ServerCallContext) -> Message | None:
-        message_id, answer = params.message.message_id, None
+        message_id, task_id, answer = params.message.message_id, params.message.task_id, None
+        if task_id and await self._ended(task_id, context):
+            raise UnsupportedOperationError(message=f"task {task_id} has ended; start another")
         try:
             async for event in super().on_message_send_stream(params, context):
                 if isinstance(event, Message):
@@ -220,6 +222,11 @@ class DurableHandler(DefaultRequestHandler):
             logger.exception("a message could not be worked on")
             raise InternalError(message="the agent failed; the log of its node says why") from exc
         return answer
+
+    async def _ended(self, task_id: str, context: ServerCallContext) -> bool:
+        """Asked here because the SDK leaves two tasks behind when it is the one to find out."""
+        stored = await self._store.get(task_id, context)
+        return stored is None or stored.task.status.state in TERMINAL_TASK_STATES
 
     def _turn(self, task_id: str) -> AbstractAsyncContextManager[Any]:
         """Return the lock of a task that a message names; a new task needs none."""

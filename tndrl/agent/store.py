@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import AsyncGenerator, Callable
 
-from a2a.server.agent_execution.active_task import TERMINAL_TASK_STATES
+from a2a.server.agent_execution.active_task import INTERRUPTED_TASK_STATES, TERMINAL_TASK_STATES
 from a2a.server.cluster.event_stream import TaskEventStream, VersionedEvent
 from a2a.server.cluster.task_store import ConcurrentTaskModificationError, StoredTask, VersionedTaskStore
 from a2a.server.cluster.version import TaskVersion
@@ -74,6 +74,9 @@ class LoggedTaskStore(VersionedTaskStore):
         del prev
         changed = task if event is None or isinstance(event, Task) else event
         owner = context.user.user_name
+        if changed is task and task.status.state in INTERRUPTED_TASK_STATES and not prev_version.is_missing:
+            # Its owner's next message has come into its history: it does not wait any more.
+            task.status.CopyFrom(TaskStatus(state=TaskState.TASK_STATE_SUBMITTED))
         _stamp_time(task.status)
 
         async def work(connection: AsyncConnection) -> Logged:

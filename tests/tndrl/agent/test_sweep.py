@@ -1,0 +1,158 @@
+"""Clearing up."""
+
+import asyncio
+import time
+
+import pytest
+from a2a.types.a2a_pb2 import GetTaskRequest, SubscribeToTaskRequest
+from sqlalchemy import func, select, text
+
+from support.durable import (
+    COMPLETED,
+    FAILED,
+    INPUT_REQUIRED,
+    Scripted,
+    answering,
+    caller,
+    every,
+    handling,
+    numbers,
+    request,
+)
+from tndrl.agent.database import EVENTS, MESSAGES, Database, TaskRow
+from tndrl.agent.events import EventLog
+from tndrl.agent.messages import Messages
+from tndrl.agent.sweep import REASON, prune, prune_for_ever, sweep
+
+DAY = 86400.0
+
+
+@pytest.fixture
+def executor():
+    return Scripted(answering("a", gate=asyncio.Event()))
+
+
+async def leave(executor, folder, end=None, message_id="m"):
+    """Let a process end with one task, which runs unless it has an end; return the task's ID."""
+    if end is not None:
+        executor.script = answering("a", end=end)
+    async with handling(executor, folder) as handler:
+        params = request(message_id=message_id, at_once=end is None)
+        task = await handler.on_message_send(params, caller())
+        await handler._log.begin(task.id, 2)
+    return task.id
+
+
+async def clear_up(folder):
+    async with Database(None, folder) as database:
+        return await sweep(database)
+
+
+async def test_running_tasks_fail(executor, tmp_path):
+    """A task that ran when its process ended is FAILED, says why, and its log says so too."""
+    task_id = await leave(executor, tmp_path)
+    assert await clear_up(tmp_path) == 1
+    async with handling(executor, tmp_path) as handler:
+        task = await handler.on_get_task(GetTaskRequest(id=task_id), caller())
+        events = await every(
+            handler.on_subscribe_to_task(SubscribeToTaskRequest(id=task_id), caller(after=0))
+        )
+    assert (task.status.state, task.status.message.parts[0].text) == (FAILED, REASON)
+    assert task.artifacts[0].parts[0].text == "a"
+    assert numbers(events) == [1, 2, 3, 4]
+    assert events[-1].status == task.status
+
+
+async def test_repeated_message_of_a_failed_task(executor, tmp_path):
+    """A message that made a task which was interrupted gets that task, and no other."""
+    task_id = await leave(executor, tmp_path)
+    await clear_up(tmp_path)
+    async with handling(executor, tmp_path) as handler:
+        task = await handler.on_message_send(request(message_id="m"), caller())
+    assert (task.id, task.status.state) == (task_id, FAILED)
+
+
+@pytest.mark.parametrize("end", [COMPLETED, INPUT_REQUIRED])
+async def test_resting_tasks_stay(executor, tmp_path, end):
+    """A task that has ended, or waits for its owner, is left alone."""
+    task_id = await leave(executor, tmp_path, end)
+    assert await clear_up(tmp_path) == 0
+    async with handling(executor, tmp_path) as handler:
+        task = await handler.on_get_task(GetTaskRequest(id=task_id), caller())
+    assert task.status.state == end
+
+
+async def test_claims_without_work(executor, tmp_path):
+    """A message that was taken, and of which nothing came, is worked on when it comes again."""
+    task_id = await leave(executor, tmp_path, INPUT_REQUIRED)
+    async with Database(None, tmp_path) as database:
+        for message_id, task in (("new", "none"), ("next", task_id)):
+            await Messages(database, EventLog(database)).claim(caller().user.user_name, message_id, task)
+    await clear_up(tmp_path)
+    async with handling(executor, tmp_path) as handler:
+        await handler.on_message_send(request(message_id="new"), caller())
+        await handler.on_message_send(request(message_id="next", task_id=task_id), caller())
+    assert executor.runs == 3
+
+
+async def count(database):
+    """Return how many tasks, events and messages there are."""
+    tables = (TaskRow, EVENTS, MESSAGES)
+    queries = [select(func.count()).select_from(table) for table in tables]
+    return [await database.transaction(lambda c, query=query: c.scalar(query)) for query in queries]
+
+
+async def age(database, seconds):
+    """Make all that is in the database older."""
+    changes = (
+        "update tasks set last_updated = datetime(last_updated, :ago)",
+        "update messages set created = created + :seconds",
+    )
+    given = {"ago": f"-{seconds} seconds", "seconds": -seconds}
+    for change in changes:
+        used = {name: value for name, value in given.items() if f":{name}" in change}
+        await database.transaction(lambda c, change=change, used=used: c.execute(text(change), used))
+
+
+async def test_prune(executor, tmp_path):
+    """What has rested for long enough goes, with its events and messages; the rest stays."""
+    await leave(executor, tmp_path, COMPLETED, "old")
+    async with Database(None, tmp_path) as database:
+        await age(database, 2 * DAY)
+    await leave(executor, tmp_path, COMPLETED, "new")
+    async with Database(None, tmp_path) as database:
+        assert await count(database) == [2, 8, 2]
+        assert await prune(database, DAY) == 1
+        assert await count(database) == [1, 4, 1]
+
+
+async def test_prune_spares_what_runs(executor, tmp_path):
+    """A task that runs is not deleted, however old."""
+    await leave(executor, tmp_path)
+    async with Database(None, tmp_path) as database:
+        await age(database, 2 * DAY)
+        assert await prune(database, DAY) == 0
+        assert (await count(database))[:2] == [1, 3]
+
+
+async def test_prune_for_ever(executor, tmp_path, caplog):
+    """Pruning goes on, and outlives an error of the database."""
+    await leave(executor, tmp_path, COMPLETED)
+    async with Database(None, tmp_path) as database:
+        await age(database, 2 * DAY)
+        await database.transaction(lambda c: c.execute(text("alter table events rename to away")))
+        pruning = asyncio.create_task(prune_for_ever(database, DAY, interval=0.01))
+        await until(lambda: "could not be deleted" in caplog.text)
+        await database.transaction(lambda c: c.execute(text("alter table away rename to events")))
+        while await count(database) != [0, 0, 0]:
+            assert not pruning.done()
+        pruning.cancel()
+        await asyncio.wait([pruning])
+
+
+async def until(condition, limit=10.0):
+    """Give other tasks their turns until something is so."""
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0)
