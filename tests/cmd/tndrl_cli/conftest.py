@@ -157,3 +157,50 @@ class Busy:
 def service() -> Busy:
     """Return a service that keeps a node from draining."""
     return Busy()
+
+
+@pytest.fixture(scope="session")
+def start_serving():
+    """Returns what runs ``tndrl serve`` while a block lasts, for tests that do so more than once."""
+    return serving
+
+
+@pytest.fixture(scope="module")
+def echo(pki) -> Iterator[Served]:
+    """A node whose agent repeats each prompt three times, in three pieces."""
+    with serving(pki, "--llm-provider", "echo", "--llm-model", "times=3,delay=0.1") as served:
+        yield served
+
+
+@dataclass
+class Prompting:
+    """A running ``tndrl prompt -s`` whose answer has begun."""
+
+    process: subprocess.Popen[bytes]
+    first: bytes
+
+    def ended(self) -> subprocess.CompletedProcess[str]:
+        """Wait for its end; return what it wrote in all."""
+        rest, errors = self.process.communicate(timeout=30)
+        out = (self.first + rest).decode()
+        return subprocess.CompletedProcess([], self.process.returncode, out, errors.decode())
+
+
+@pytest.fixture
+def prompting(command, pki) -> Iterator[Callable[..., Prompting]]:
+    """Starts ``tndrl prompt -s`` with further arguments and waits for the first byte of the answer."""
+    running = []
+
+    def start(*arguments: str) -> Prompting:
+        environment = {**os.environ, "TNDRL_PKI_DIR": str(pki / "operator")}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "bufsize": 0}
+        process = subprocess.Popen([command, "prompt", "-s", *arguments], **pipes, env=environment)
+        running.append(process)
+        first = process.stdout.read(1)
+        assert first, process.stderr.read()
+        return Prompting(process, first)
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
