@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -19,6 +20,12 @@ PROGRAM = (sys.executable, str(Path(__file__).with_name("mcp_server.py")))
 def over_stdio(name: str = "shop", **environment: str) -> ToolServer:
     """Return the server as a program that is started when it is needed."""
     return ToolServer(name, PROGRAM, environment)
+
+
+def odd(*, pages: int = 1, answer: object = None) -> ToolServer:
+    """Return the server of ``odd_mcp_server.py``."""
+    program = str(Path(__file__).with_name("odd_mcp_server.py"))
+    return ToolServer("odd", (sys.executable, program, str(pages), json.dumps(answer)))
 
 
 @contextmanager

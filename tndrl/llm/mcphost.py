@@ -39,10 +39,8 @@ class McpHostProvider:
     async def reply(self, turns: Sequence[Turn]) -> AsyncGenerator[str]:
         """Answer as ``Provider.reply`` says."""
         last_prompt(turns)
-        async with self._loading:
-            if self._loop is None:
-                self._loop = await asyncio.to_thread(self._load)
-        async with aclosing(self._loop.reply(turns)) as pieces:
+        loop = await self._loaded()
+        async with aclosing(loop.reply(turns)) as pieces:
             async for piece in pieces:
                 yield piece
 
@@ -50,6 +48,12 @@ class McpHostProvider:
         """Take leave of the tool servers, end their programs and close the connections to the model."""
         if self._loop is not None:
             await self._loop.aclose()
+
+    async def _loaded(self) -> AgentLoop:
+        async with self._loading:
+            if self._loop is None:
+                self._loop = await asyncio.to_thread(self._load)
+            return self._loop
 
     def _load(self) -> AgentLoop:
         from tndrl.llm.agent_loop import AgentLoop

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tndrl.config import BuiltinMcpServer, LlmConfig, LocalMcpServer, McpServer, RemoteMcpServer
+from tndrl.config import LlmConfig, LocalMcpServer, McpServer, RemoteMcpServer
 from tndrl.errors import ConfigError, peer_text
 
 _VARIABLE = re.compile(r"\$\{(?:env://)?([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
@@ -60,13 +60,11 @@ def tool_servers(llm: LlmConfig) -> tuple[ToolServer, ...]:
 
 
 def _tool_server(name: str, server: McpServer, key: str) -> ToolServer:
-    match server:
-        case LocalMcpServer():
-            return program(name, server.command, server.environment, key)
-        case RemoteMcpServer():
-            return remote(name, server.url, server.headers, key)
-        case BuiltinMcpServer():
-            raise built_in(server.name, key)
+    if isinstance(server, LocalMcpServer):
+        return program(name, server.command, server.environment, key)
+    if isinstance(server, RemoteMcpServer):
+        return remote(name, server.url, server.headers, key)
+    raise built_in(server.name, key)
 
 
 def program(name: str, command: Sequence[str], environment: Mapping[str, str], key: str) -> ToolServer:

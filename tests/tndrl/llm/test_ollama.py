@@ -163,6 +163,7 @@ async def test_a_dead_service_has_a_reason():
             assert await reason(provider) == "the connection to the model service failed"
 
 
+@pytest.mark.timeout(10)
 @pytest.mark.parametrize("words", [(), ("Well",)])
 async def test_a_silent_service_is_given_up(words):
     """Before its answer and within it; its connection is closed."""

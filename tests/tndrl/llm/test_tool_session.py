@@ -55,6 +55,7 @@ async def test_tools_are_listed_and_called(server):
         assert await session.call("add", {"a": 1, "b": 2}) == "3"
 
 
+@pytest.mark.timeout(10)
 async def test_a_call_that_takes_too_long_is_cancelled(server, tmp_path):
     """The model hears of it, the server stops working, and other calls go on."""
     async with opened(server, call_timeout=0.5) as session:
@@ -147,6 +148,48 @@ async def test_a_call_needs_a_connection():
         await ToolSession(tools.over_stdio()).call("add", {})
 
 
+async def test_text_comes_in_blocks():
+    """Those of resources count, and each is a line."""
+    resource = {"type": "resource", "resource": {"uri": "file:///a", "text": "two"}}
+    blob = {"type": "resource", "resource": {"uri": "file:///b", "blob": ""}}
+    content = [{"type": "text", "text": "one"}, resource, blob]
+    async with opened(tools.odd(answer={"content": content, "structuredContent": {"sum": 3}})) as session:
+        await session.tools()
+        assert await session.call("tool1", {}) == "one\ntwo\n(resource: not text, and left out)"
+
+
+async def test_a_failure_without_words_has_some():
+    """The model learns that the tool failed at least."""
+    async with opened(tools.odd(answer={"content": [], "isError": True})) as session:
+        await session.tools()
+        with pytest.raises(ToolFailedError, match="the tool failed"):
+            await session.call("tool1", {})
+
+
+@pytest.mark.parametrize(
+    "answer", [{"content": [{"type": "text", "text": "3"}]}, {"content": 5}, {"content": [5]}]
+)
+async def test_what_is_no_answer_is_none(answer):
+    """Neither the text of a tool that breaks its promise, nor what has another shape."""
+    async with opened(tools.odd(answer=answer)) as session:
+        await session.tools()
+        with pytest.raises(ToolFailedError, match="the tool server sent what is no answer"):
+            await session.call("tool1", {})
+
+
+async def test_a_list_in_pages_is_read_to_its_end():
+    """Every page has tools."""
+    async with opened(tools.odd(pages=3)) as session:
+        assert await names(session) == {"tool1", "tool2", "tool3"}
+
+
+@pytest.mark.timeout(10)
+async def test_a_list_without_an_end_is_given_up():
+    """After a hundred pages."""
+    async with opened(tools.odd(pages=0)) as session:
+        assert await failure(session) == "the tool server 'odd' cannot be used"
+
+
 @pytest.mark.parametrize(
     "command", [("/no/such/program",), ("false",), (sys.executable, "-c", "print('hello')")]
 )
@@ -158,6 +201,7 @@ async def test_a_program_that_is_no_server_cannot_be_used(command, caplog):
     assert SECRET not in caplog.text
 
 
+@pytest.mark.timeout(10)
 async def test_a_silent_program_is_given_up():
     """And ended."""
     async with opened(ToolServer("shop", ("sleep", "3600")), open_timeout=0.2) as session:
