@@ -21,6 +21,7 @@ def test_every_command():
     """Each command has a section with its usage, no line too wide."""
     lines = reference().splitlines()
     assert all(any(line.startswith(f"Usage: tndrl {name} [OPTIONS]") for line in lines) for name in COMMANDS)
+    assert any(line.startswith("Usage: tndrl task watch [OPTIONS] PEER ID") for line in lines)
     assert max(map(len, lines)) <= WIDTH
 
 
