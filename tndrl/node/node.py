@@ -7,8 +7,9 @@ import logging
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ class Node:
         self._services: dict[int, tuple[Register, int]] = {}
         self._servers: dict[int, GrpcServer] = {}
         self._request: StopRequest | None = None
+        self._asking = threading.Lock()  # so that of many requests to stop one is accepted
         self._wake = asyncio.Event()  # a stop was requested, or made harder
         self._stopped = asyncio.Event()
         self._drained = False
@@ -122,6 +124,7 @@ class Node:
         without grace, it ends at once. Safe to cancel: the node stops all the same.
         """
         self._ask(StopRequest(graceful, self._limit(timeout), reason or "the node was stopped"))
+        self._wake.set()
         return await self.wait_stopped()
 
     @asynccontextmanager
@@ -152,6 +155,7 @@ class Node:
     async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         assert self._runner is not None
         self._ask(StopRequest(kind is None, self._limit(None), "the node was stopped"))
+        self._wake.set()
         await self._runner
 
     # What it says of itself; also the Control service's view, from its own thread
@@ -204,12 +208,10 @@ class Node:
 
     def request_shutdown(self, *, graceful: bool, timeout: float | None, reason: str) -> str | None:
         """Begin to stop; returns None if accepted, else why not. May be called from any thread."""
-        current = self._request
-        if current is not None and (graceful or not current.graceful):
-            return f"the node is stopping already: {current.reason}"
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._ask, StopRequest(graceful, self._limit(timeout), reason))
-        return None
+        refusal = self._ask(StopRequest(graceful, self._limit(timeout), reason))
+        self._loop.call_soon_threadsafe(self._wake.set)
+        return refusal
 
     # private
 
@@ -222,11 +224,14 @@ class Node:
     def _limit(self, timeout: float | None) -> float:
         return self.config.server.drain_timeout if timeout is None else timeout
 
-    def _ask(self, request: StopRequest) -> None:
-        """Take a request to stop; a later one counts only if it is harder."""
-        if self._request is None or (self._request.graceful and not request.graceful):
+    def _ask(self, request: StopRequest) -> str | None:
+        """Take a request to stop and return None, or why not: a later one counts only if it is harder."""
+        with self._asking:
+            current = self._request
+            if current is not None and (request.graceful or not current.graceful):
+                return f"the node is stopping already: {current.reason}"
             self._request = request
-            self._wake.set()
+        return None
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
         """Own everything the node has, from start to stop, in one task."""
@@ -272,8 +277,9 @@ class Node:
                 await self._wake.wait()
                 await self._shut_down(listener, plane)
             finally:
-                for server in (*self._servers.values(), *([self._control] if self._control else [])):
-                    await server.stop()
+                await self._stop_services()
+                if self._control is not None:
+                    await self._control.stop()
                 self._listener = self._dialer = None
 
     async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
@@ -301,7 +307,7 @@ class Node:
         self._listener.bind(StreamType.CONTROL, self._control.path)
 
     async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
-        """Refuse what is new, let run what runs, and stop Control last."""
+        """Refuse what is new, let run what runs, and stop Control last: after it, only what must be cut is left."""
         assert self._request is not None
         assert self._control is not None
         reason = self._request.reason
@@ -312,12 +318,16 @@ class Node:
             await listener.refuse(stream_type, f"the node is draining: {reason}")
         await self._control.run(lambda: plane.set_serving(serving=False))
         self._drained = await self._drain()
-        await self._stop_servers(self._servers.values())
+        if self._drained:
+            await self._stop_services()
         self._control_calls.close(f"the node shuts down: {reason}")
         await listener.refuse(StreamType.CONTROL, f"the node shuts down: {reason}")
-        await self._stop_servers([self._control])
+        await self._control.drain(LAST_GRACE)
+        await self._control.stop()
         await listener.settle(SETTLE_TIMEOUT)
+        # Before the services, so that the calls it cuts fail with the reason.
         await listener.aclose(ErrorCode.SHUTDOWN, f"the node shuts down: {reason}")
+        await self._stop_services()
         self._machine.advance(NodeState.STOPPED)
 
     async def _drain(self) -> bool:
@@ -336,8 +346,8 @@ class Node:
                 continue
         return True
 
-    async def _stop_servers(self, servers: Iterable[GrpcServer]) -> None:
-        grace = LAST_GRACE if self._drained else 0.0
-        await asyncio.gather(*(server.drain(grace) for server in servers))
-        for server in servers:
+    async def _stop_services(self) -> None:
+        """Stop the services' servers; answers that are ready have a moment to be written."""
+        await asyncio.gather(*(server.drain(LAST_GRACE) for server in self._servers.values()))
+        for server in self._servers.values():
             await server.stop()
