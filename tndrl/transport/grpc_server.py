@@ -105,9 +105,13 @@ class GrpcServer:
         self._loop = asyncio.get_running_loop()
         self._finished = asyncio.Event()
         server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
-        self._register(server)
-        if server.add_insecure_port(f"unix:{self.path}") == 0:
-            raise OSError(f"cannot listen on {self.path}")
+        try:
+            self._register(server)
+            server.add_insecure_port(f"unix:{self.path}")  # raises RuntimeError
+        except Exception:
+            await server.start()  # grpcio frees only what has run
+            await server.stop(None)
+            raise
         await server.start()
         os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
         self._server = server
