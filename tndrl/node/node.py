@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tndrl.control.state import NodeState, StateMachine
 from tndrl.errors import UsageError
 from tndrl.node.lock import StateDirectory
 from tndrl.node.peer import Peer, reach, resolve_target
+from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
@@ -107,10 +108,13 @@ class Node:
     async def serve(self) -> bool:
         """Start, serve until stopped, and return whether running calls could finish.
 
-        Raises ConfigError. When cancelled it stops at once.
+        SIGTERM and SIGINT stop it gracefully, a second one at once, if this is the main thread. Raises ConfigError.
+        When cancelled it stops at once.
         """
-        async with self:
-            return await self.wait_stopped()
+        with StopSignals() as signals:
+            signals.obeyed_by(self)
+            async with self:
+                return await self.wait_stopped()
 
     async def wait_stopped(self) -> bool:
         """Wait until the node has stopped, and return whether running calls could finish. Safe to cancel."""
@@ -207,10 +211,15 @@ class Node:
         return {**about, **{name: str(value) for name, value in sorted(self.stats().items())}}
 
     def request_shutdown(self, *, graceful: bool, timeout: float | None, reason: str) -> str | None:
-        """Begin to stop; returns None if accepted, else why not. May be called from any thread."""
-        assert self._loop is not None
+        """Begin to stop, or do not start at all; returns None if accepted, else why not.
+
+        May be called from any thread once the node has been started, from the thread that starts it before.
+        """
         refusal = self._ask(StopRequest(graceful, self._limit(timeout), reason))
-        self._loop.call_soon_threadsafe(self._wake.set)
+        if self._loop is None:
+            self._wake.set()
+        else:
+            self._loop.call_soon_threadsafe(self._wake.set)
         return refusal
 
     # private
@@ -277,9 +286,7 @@ class Node:
                 await self._wake.wait()
                 await self._shut_down(listener, plane)
             finally:
-                await self._stop_services()
-                if self._control is not None:
-                    await self._control.stop()
+                await self._stop_servers()
                 self._listener = self._dialer = None
 
     async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
@@ -318,16 +325,15 @@ class Node:
             await listener.refuse(stream_type, f"the node is draining: {reason}")
         await self._control.run(lambda: plane.set_serving(serving=False))
         self._drained = await self._drain()
-        if self._drained:
-            await self._stop_services()
+        endings = await self._end(self._servers.values()) if self._drained else set()
         self._control_calls.close(f"the node shuts down: {reason}")
         await listener.refuse(StreamType.CONTROL, f"the node shuts down: {reason}")
-        await self._control.drain(LAST_GRACE)
-        await self._control.stop()
+        endings |= await self._end([self._control])
         await listener.settle(SETTLE_TIMEOUT)
-        # Before the services, so that the calls it cuts fail with the reason.
+        # Before the services that were not drained, so that the calls it cuts fail with the reason.
         await listener.aclose(ErrorCode.SHUTDOWN, f"the node shuts down: {reason}")
-        await self._stop_services()
+        await asyncio.gather(*endings)
+        await self._stop_servers()
         self._machine.advance(NodeState.STOPPED)
 
     async def _drain(self) -> bool:
@@ -346,8 +352,18 @@ class Node:
                 continue
         return True
 
-    async def _stop_services(self) -> None:
-        """Stop the services' servers; answers that are ready have a moment to be written."""
-        await asyncio.gather(*(server.drain(LAST_GRACE) for server in self._servers.values()))
-        for server in self._servers.values():
+    async def _end(self, servers: Iterable[GrpcServer]) -> set[asyncio.Future[None]]:
+        """Let servers write their last answers and say GOAWAY; returns what goes on until connections are closed.
+
+        grpcio waits for every peer to acknowledge its GOAWAY, 20 s for one that has vanished.
+        """
+        endings: set[asyncio.Future[None]] = {
+            asyncio.ensure_future(server.drain(LAST_GRACE)) for server in servers
+        }
+        if endings:
+            await asyncio.wait(endings, timeout=LAST_GRACE)
+        return endings
+
+    async def _stop_servers(self) -> None:
+        for server in (*self._servers.values(), *([self._control] if self._control else [])):
             await server.stop()
