@@ -171,7 +171,7 @@ async def quic_streams() -> AsyncIterator[tuple[ByteStream, ByteStream]]:
 @asynccontextmanager
 async def unix_streams() -> AsyncIterator[tuple[ByteStream, ByteStream]]:
     """Yield both ends of a unix socket connection."""
-    near, far = [await UnixStream.adopt(end) for end in nonblocking_pair()]
+    near, far = [UnixStream(end) for end in nonblocking_pair()]
     yield near, far
     for stream in (near, far):
         stream.abort(0)

@@ -1,33 +1,40 @@
-"""aioquic's log: at DEBUG, escaped, and nowhere else."""
+"""aioquic's own log: quiet, and safe to read."""
 
 from __future__ import annotations
 
 import logging
+from inspect import signature
 
 import pytest
+from aioquic.quic.connection import QuicConnectionAdapter
 
 from support import streams
 from tndrl.transport._aioquic.logs import QuietLog
 
 
-def test_a_peers_words_are_escaped(caplog: pytest.LogCaptureFixture) -> None:
-    """A line feed in what aioquic repeats cannot begin a line of our log."""
-    caplog.set_level(logging.DEBUG, "tndrl.aioquic")
-    QuietLog(b"\x01\x02").info("Connection close received (code 0x%X, reason %s)", 1, "bye\nforged line")
-    (record,) = caplog.records
-    assert record.getMessage() == r"[0102] Connection close received (code 0x1, reason bye\nforged line)"
+def test_everything_is_debug_and_escaped(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever level aioquic chose, a message is one printable line at DEBUG, with the connection's ID."""
+    caplog.set_level(logging.DEBUG)
+    log = QuietLog(b"\xab\xcd")
+    log.warning("reason %s", "two\nlines \x1b[31m")
+    log.error("100 %")
+    assert [(r.levelname, r.name) for r in caplog.records] == [("DEBUG", "tndrl.aioquic")] * 2
+    first, second = caplog.messages
+    assert first.startswith("[abcd] reason two")
+    assert first.isprintable()
+    assert second == "[abcd] 100 %"
 
 
-def test_warnings_are_demoted(caplog: pytest.LogCaptureFixture) -> None:
-    """What aioquic warns of, we report ourselves."""
-    caplog.set_level(logging.INFO)
-    QuietLog(b"\x01").warning("Error: 304")
-    assert caplog.records == []
+async def test_a_peers_words_forge_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    """A reason phrase with line feeds reaches no log as it came."""
+    caplog.set_level(logging.DEBUG)
+    async with streams.connected() as quic:
+        quic.client.close(6, "bye\nERROR forged")
+        await quic.server.wait_closed()
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert not [record for record in caplog.records if record.name.startswith("quic")]
 
 
-async def test_connections_use_it(caplog: pytest.LogCaptureFixture) -> None:
-    """A whole connection leaves nothing in aioquic's own log above DEBUG."""
-    caplog.set_level(logging.INFO, "quic")
-    async with streams.connected():
-        pass
-    assert [record for record in caplog.records if record.name == "quic"] == []
+def test_aioquic_has_the_adapter() -> None:
+    """The class that is replaced still takes a logger and what is known of the connection."""
+    assert list(signature(QuicConnectionAdapter).parameters)[:2] == ["logger", "extra"]
