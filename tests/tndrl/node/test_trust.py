@@ -107,9 +107,9 @@ def test_patterns_match_identities() -> None:
 def test_numbers_of_connections(tmp_path: Path) -> None:
     """The times of the configuration are those of the connections; windows and counts are the defaults."""
     flags = {
-        "transport__idleTimeout": "7s",
-        "transport__keepalive": "3s",
-        "transport__handshakeTimeout": "2s",
+        "transport__idleTimeout": "7",
+        "transport__keepalive": "3",
+        "transport__handshakeTimeout": "2",
     }
     settings = quic_settings(nodes.config(tmp_path, **flags))
     assert (settings.idle_timeout, settings.keepalive, settings.handshake_timeout) == (7, 3, 2)
