@@ -159,7 +159,7 @@ async def receive_call(server: RogueServer) -> Peer:
 
 
 @pytest.mark.parametrize("when", ["mid-request", "mid-response"])
-@pytest.mark.parametrize("how", ["reset", "stop", "both", "end", "close"])
+@pytest.mark.parametrize("how", ["reset", "both", "end", "close"])
 async def test_a_server_that_breaks_off_ends_the_call(how: str, when: str) -> None:
     """However the stream or its connection ends under a call, the call ends CANCELLED or UNAVAILABLE at once."""
     async with rogue_server() as (server, dialer), asyncio.timeout(5):
@@ -172,6 +172,18 @@ async def test_a_server_that_breaks_off_ends_the_call(how: str, when: str) -> No
         break_off(peer, how)
         async with asyncio.timeout(1):
             assert await call.code() in ENDED
+
+
+async def test_a_server_may_answer_what_it_does_not_listen_to() -> None:
+    """A server that asks to send no more, and then answers, is heard to the end."""
+    async with rogue_server() as (server, dialer), asyncio.timeout(5):
+        channel = dialer.channel(streams.target(server.address, streams.node_id("rogue")), 0x10)
+        call = channel.unary_stream("/test.Service/Any")(bytes(98) + b"no")
+        peer = await receive_call(server)
+        break_off(peer, "stop")
+        status = {":status": "200", "content-type": "application/grpc", "grpc-status": "5"}
+        peer.send(0, streams.headers(status, end=True), end=True)
+        assert await call.code() is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize(
