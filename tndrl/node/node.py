@@ -317,7 +317,7 @@ class Node:
         """Refuse what is new, let run what runs, and stop Control last: after it, only what must be cut is left."""
         assert self._request is not None
         assert self._control is not None
-        reason = self._request.reason
+        reason, started = self._request.reason, time.monotonic()
         logger.info("stopping: %s", reason)
         self._machine.advance(NodeState.DRAINING)
         self._calls.close(f"the node is draining: {reason}")
@@ -329,10 +329,12 @@ class Node:
         self._control_calls.close(f"the node shuts down: {reason}")
         await listener.refuse(StreamType.CONTROL, f"the node shuts down: {reason}")
         endings |= await self._end([self._control])
-        await listener.settle(SETTLE_TIMEOUT)
+        left = started + self._request.timeout - time.monotonic() if self._drained else 0.0
+        await listener.settle(max(SETTLE_TIMEOUT, left))
         # Before the services that were not drained, so that the calls it cuts fail with the reason.
         await listener.aclose(ErrorCode.SHUTDOWN, f"the node shuts down: {reason}")
-        await asyncio.gather(*endings)
+        for ending in endings:
+            ending.cancel()
         await self._stop_servers()
         self._machine.advance(NodeState.STOPPED)
 

@@ -18,6 +18,9 @@ from tndrl.transport.unix import checked_path
 
 logger = logging.getLogger("tndrl.transport")
 
+STOP_TIMEOUT = 0.25
+"""Seconds that handlers have to end once they are cancelled."""
+
 Register = Callable[[grpc.aio.Server], None]
 """Adds servicers to a server, as the generated ``add_..._to_server`` functions do."""
 
@@ -53,6 +56,7 @@ class GrpcServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: grpc.aio.Server | None = None
         self._finished: asyncio.Event | None = None
+        self._ended: Future[None] = Future()  # the thread is about to end
 
     def __repr__(self) -> str:
         return f"<GrpcServer {self.name}, {'running' if self._server is not None else 'stopped'}>"
@@ -72,14 +76,17 @@ class GrpcServer:
             await self.run(lambda: server.stop(grace))
 
     async def stop(self) -> None:
-        """Cancel running calls, end the server and its thread. Does nothing twice."""
+        """Cancel running calls, end the server and its thread. Does nothing twice.
+
+        A handler that does not give the thread back within :data:`STOP_TIMEOUT` is left behind, with a warning.
+        """
         server, self._server = self._server, None
-        if server is None or self._thread is None or self._finished is None:
+        if server is None or self._finished is None or self._loop is None:
             return
-        await self.run(lambda: server.stop(None))
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._finished.set)
-        await asyncio.to_thread(self._thread.join)
+        asyncio.run_coroutine_threadsafe(self._finish(server, self._finished), self._loop)
+        ended, _late = await asyncio.wait({asyncio.wrap_future(self._ended)}, timeout=STOP_TIMEOUT)
+        if not ended:
+            logger.warning("a handler of %s does not give its thread back; it is left behind", self.name)
 
     async def run(self, function: Callable[[], Awaitable[Any]]) -> None:
         """Await ``function()`` on the server's own loop."""
@@ -92,6 +99,12 @@ class GrpcServer:
 
     # On the server's thread
 
+    async def _finish(self, server: grpc.aio.Server, finished: asyncio.Event) -> None:
+        try:
+            await server.stop(None)
+        finally:
+            finished.set()
+
     def _run(self, started: Future[None]) -> None:
         try:
             asyncio.run(self._serve(started))
@@ -100,6 +113,8 @@ class GrpcServer:
                 logger.exception("the server of %s ended by a fault", self.name)
             else:
                 started.set_exception(error)
+        finally:
+            self._ended.set_result(None)
 
     async def _serve(self, started: Future[None]) -> None:
         self._loop = asyncio.get_running_loop()

@@ -116,11 +116,8 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             return call_in_thread
 
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-            stream = await self._admit(context)
-            try:
-                return await behaviour(request, context)
-            finally:
-                self._gate.leave(stream)
+            await self._admit(context)
+            return await behaviour(request, context)
 
         return call
 
@@ -131,13 +128,10 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             async def respond(
                 request: object, context: grpc.aio.ServicerContext[Any, Any]
             ) -> AsyncIterator[object]:
-                stream = await self._admit(context)
-                try:
-                    async with aclosing(behaviour(request, context)) as responses:
-                        async for response in responses:
-                            yield response
-                finally:
-                    self._gate.leave(stream)
+                await self._admit(context)
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
+                        yield response
 
             return respond
         if inspect.iscoroutinefunction(function):
@@ -152,14 +146,18 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
         return respond_in_thread
 
-    # The name of the stream is kept for leaving: a generator may be closed after its call, whose peer() is then
-    # a read of freed memory in grpcio.
+    # The name of the stream is kept for leaving: after its call, context.peer() is a read of freed memory in grpcio.
 
-    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         stream = context.peer()
         if (refusal := self._enter(stream)) is not None:
             await context.abort(*refusal)
-        return stream
+
+        # Later than the handler's return: a drain must not cut what is still being written.
+        def leave(_context: object) -> None:
+            self._gate.leave(stream)
+
+        context.add_done_callback(leave)  # type: ignore[arg-type] # the stubs name the parameter, grpcio does not
 
     def _admit_in_thread(self, context: grpc.ServicerContext) -> str:
         stream = context.peer()
