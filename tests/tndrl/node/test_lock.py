@@ -69,10 +69,16 @@ def test_another_process_is_refused_until_it_dies(tmp_path: Path) -> None:
 
 def test_a_child_does_not_inherit_it(tmp_path: Path) -> None:
     """A process that the node starts does not keep the lock when the node is gone."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with StateDirectory(tmp_path):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    with child, StateDirectory(tmp_path):
-        child.communicate(b"\n")
+        child = subprocess.Popen(
+            [sys.executable, "-c", "print(flush=True); input()"], **pipes, close_fds=False
+        )
+    with child:
+        assert child.stdout is not None
+        assert child.stdout.read(1) == b"\n"  # it runs, so what closes at exec is closed
+        with StateDirectory(tmp_path):
+            child.communicate(b"\n")
 
 
 @pytest.mark.parametrize("place", ["file", "file/below"])
