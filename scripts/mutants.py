@@ -81,7 +81,7 @@ def read_all(root: Path, wanted: str = "") -> list[Mutant]:
 def apply(mutant: Mutant, tree: Path, *, dry: bool = False) -> None:
     """Apply the patch to ``tree``, or only see if it would; raise MutantError where it no longer fits."""
     environment = {**os.environ, "GIT_CEILING_DIRECTORIES": str(tree.parent)}
-    command = ["git", "apply", "--whitespace=nowarn", *(["--check"] if dry else []), str(mutant.path)]
+    command = ["git", "apply", "-C1", "--whitespace=nowarn", *(["--check"] if dry else []), str(mutant.path)]
     run = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
     if run.returncode:
         raise MutantError(f"{mutant.name}: the patch no longer applies: {run.stderr.strip()}")

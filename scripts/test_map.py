@@ -24,6 +24,7 @@ SCENARIOS = {
     "tests/support": "the tests' own tools",
     "tests/scenarios": "several processes or parts at once, as users meet them",
     "tests/scripts": "the scripts",
+    "tests/test_docs.py": "the reference tables of the transport page",
     "tests/test_demo.py": "the demo, as a person runs it",
     "tests/test_examples.py": "the examples, as their first lines say",
     "tests/test_readme.py": "the README's code",

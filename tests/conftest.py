@@ -52,11 +52,13 @@ def short_dir(scratch: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(autouse=True)
-def no_leaks(scratch: Path) -> Iterator[None]:
+def no_leaks(scratch: Path, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Fail the test that leaves anything behind; set up first, it looks when all other fixtures are gone."""
     watch = leaks.Watch(scratch)
     with leaks.LoopErrors() as errors:
         yield
+        for phase in ("setup", "call", "teardown"):
+            leaks.forget_arguments(caplog.get_records(phase))
         left = watch.leaks() + errors.lines
     if left:
         pytest.fail(leaks.report(left), pytrace=False)

@@ -20,6 +20,8 @@ class Scene:
     node: tndrl.Node
     workshop: Workshop
     peer: tndrl.Peer
+    boss: object = None
+    """The Control service as an admin sees it, where a test asks for it."""
 
     def stub(self, **options: object):
         """Return a stub of the workshop on a stream of its own."""

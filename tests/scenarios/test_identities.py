@@ -11,16 +11,10 @@ import grpc
 import grpc.aio
 import pytest
 
-import tndrl
 from scenarios.conftest import Scene
 from support import nodes
 from support.workshop import Work, stub_of
-from tndrl.v1 import control_pb2, control_pb2_grpc
-
-
-def control(peer: tndrl.Peer) -> control_pb2_grpc.ControlServiceStub:
-    """Return a stub of the Control service."""
-    return control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
+from tndrl.v1 import control_pb2
 
 
 @pytest.mark.parametrize(("callers", "calls"), [(50, 1000), pytest.param(50, 10_000, marks=pytest.mark.long)])
@@ -44,7 +38,7 @@ async def test_only_admins_may_stop_a_node(scene: Scene, graceful: bool) -> None
     """Shutdown by anybody else is PERMISSION_DENIED, names the caller, and the node goes on."""
     lie = (("x-spiffe-id", "spiffe://tndrl/node/boss"),)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await control(scene.peer).Shutdown(control_pb2.ShutdownRequest(graceful=graceful), metadata=lie)
+        await nodes.control(scene.peer).Shutdown(control_pb2.ShutdownRequest(graceful=graceful), metadata=lie)
     assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert "spiffe://tndrl/node/b is not in control.admins" in (raised.value.details() or "")
     assert scene.node.state.name == "READY"
@@ -57,6 +51,6 @@ async def test_a_nodes_own_identity_is_an_admin(short_dir: Path) -> None:
         nodes.running(short_dir / "a") as node,
         nodes.calling(short_dir / "a2", "a", node.address) as peer,
     ):
-        answer = await control(peer).Shutdown(control_pb2.ShutdownRequest(graceful=True))
+        answer = await nodes.control(peer).Shutdown(control_pb2.ShutdownRequest(graceful=True))
         assert answer.accepted
         assert await node.wait_stopped()

@@ -85,6 +85,12 @@ class LoopErrors(logging.Handler):
         logging.getLogger("asyncio").removeHandler(self)
 
 
+def forget_arguments(records: Iterable[logging.LogRecord]) -> None:
+    """Let captured records hold text only: an exception among their arguments keeps its frames' objects alive."""
+    for record in records:
+        record.msg, record.args, record.exc_info = record.getMessage(), None, None
+
+
 async def pending_tasks() -> list[str]:
     """Return one line per task of the running loop that a few turns of the loop do not end."""
     for _ in range(10):

@@ -16,6 +16,7 @@ from pathlib import Path
 from support import certs
 
 TNDRL = str(Path(sys.executable).with_name("tndrl"))
+SERVE = (TNDRL, "serve")
 WORKSHOP = (sys.executable, str(Path(__file__).with_name("serve_workshop.py")))
 
 
@@ -85,21 +86,27 @@ def write_config(folder: Path, chain: certs.Made | None = None, **settings: obje
     return file
 
 
-async def start(*command: str, user: int | None = None) -> Process:
-    """Start a command with pipes for what it writes."""
-    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, user=user)
+async def start(*command: str, **variables: str) -> Process:
+    """Start a command with pipes for what it writes, and more environment if given."""
+    environment = {**os.environ, **variables}
+    return await asyncio.create_subprocess_exec(*command, stdout=PIPE, stderr=PIPE, env=environment)
 
 
-async def run(*command: str, user: int | None = None) -> Ended:
+async def run(*command: str, **variables: str) -> Ended:
     """Run a command to its end."""
-    process = await start(*command, user=user)
+    process = await start(*command, **variables)
     return await NodeProcess(process).ended()
 
 
 @asynccontextmanager
 async def starting(file: Path, command: Sequence[str] = WORKSHOP) -> AsyncIterator[NodeProcess]:
-    """Start a node that has the configuration ``file``; kill it at the end if it is there still."""
-    process = await start(*command, "-o", "json", "-c", str(file))
+    """Start a node that has the configuration ``file``; kill it at the end if it is there still.
+
+    Its temporary files go to the folder ``tmp`` beside the file.
+    """
+    scratch = file.parent / "tmp"
+    scratch.mkdir(exist_ok=True)
+    process = await start(*command, "-o", "json", "-c", str(file), TMPDIR=str(scratch))
     try:
         yield NodeProcess(process)
     finally:
@@ -116,24 +123,3 @@ async def serving(
     async with starting(write_config(folder, chain, **settings), command) as node:
         await node.ready()
         yield node
-
-
-def plain_tndrl(*arguments: str) -> tuple[str, ...]:
-    """Return the installed command with arguments."""
-    return (TNDRL, *arguments)
-
-
-def resident_bytes(pid: int) -> int:
-    """Return how much memory a process holds."""
-    import psutil
-
-    return int(psutil.Process(pid).memory_info().rss)
-
-
-def is_alive(pid: int) -> bool:
-    """Return whether there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

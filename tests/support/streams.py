@@ -171,7 +171,7 @@ async def quic_streams() -> AsyncIterator[tuple[ByteStream, ByteStream]]:
 @asynccontextmanager
 async def unix_streams() -> AsyncIterator[tuple[ByteStream, ByteStream]]:
     """Yield both ends of a unix socket connection."""
-    near, far = [await UnixStream.adopt(end) for end in nonblocking_pair()]
+    near, far = [UnixStream(end) for end in nonblocking_pair()]
     yield near, far
     for stream in (near, far):
         stream.abort(0)
@@ -270,10 +270,12 @@ async def grpc_server(
 
 
 @asynccontextmanager
-async def serving(folder: Path, handlers: dict[str, Any], **options: Any) -> AsyncIterator[MuxListener]:
+async def serving(
+    folder: Path, handlers: dict[str, Any], gate: CallGate | None = None, **options: Any
+) -> AsyncIterator[MuxListener]:
     """Yield a listener with a gRPC server of ``handlers`` on streams of type 0x11, and the echo on 0x10."""
     async with (
-        grpc_server(folder / "grpc", handlers) as server,
+        grpc_server(folder / "grpc", handlers, gate) as server,
         listening(folder, **options) as (listener, _echo),
     ):
         listener.bind(GRPC_TYPE, server.path)

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LEAKERS = """
-import asyncio, grpc, socket, subprocess, tempfile, threading
+import asyncio, grpc, logging, os, socket, subprocess, tempfile, threading
 from support import leaks
 
 leaks.SETTLE = 0.2
@@ -76,6 +76,18 @@ def test_unclosed_socket():
 def test_unawaited_coroutine():
     asyncio.sleep(1)
 
+def test_logged_exception():
+    class Handle:
+        def __init__(self):
+            self.number = os.open("/dev/null", os.O_RDONLY)
+        def __del__(self):
+            os.close(self.number)
+    handle = Handle()
+    try:
+        raise ValueError("its traceback keeps the handle")
+    except ValueError as error:
+        logging.getLogger("test").warning("failed: %s", error)
+
 async def test_clean(short_dir):
     server = grpc.aio.server()
     server.add_insecure_port(f"unix:{short_dir}/backend")
@@ -126,3 +138,8 @@ def test_a_leak_fails_the_test_that_made_it(failures: dict[str, str], leaker: st
 def test_a_clean_test_passes(failures: dict[str, str]) -> None:
     """A gRPC server and a channel that were closed leave nothing behind."""
     assert failures["clean"] == ""
+
+
+def test_what_only_the_log_keeps_is_no_leak(failures: dict[str, str]) -> None:
+    """Captured log records keep no exception, nor what its frames hold, until the end of the test."""
+    assert failures["logged_exception"] == ""

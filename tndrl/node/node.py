@@ -24,6 +24,7 @@ from tndrl.control.state import NodeState, StateMachine
 from tndrl.errors import UsageError
 from tndrl.node.lock import StateDirectory
 from tndrl.node.peer import Peer, reach, resolve_target
+from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
@@ -90,6 +91,7 @@ class Node:
         self._executor = executor
         self._agent: AgentService | None = None
         self._request: StopRequest | None = None
+        self._asking = threading.Lock()  # so that of many requests to stop one is accepted
         self._wake = asyncio.Event()  # a stop was requested, or made harder
         self._stopped = asyncio.Event()
         self._drained = False
@@ -117,10 +119,13 @@ class Node:
     async def serve(self) -> bool:
         """Start, serve until stopped, and return whether running calls could finish.
 
-        Raises ConfigError. When cancelled it stops at once.
+        SIGTERM and SIGINT stop it gracefully, a second one at once, if this is the main thread. Raises ConfigError.
+        When cancelled it stops at once.
         """
-        async with self:
-            return await self.wait_stopped()
+        with StopSignals() as signals:
+            signals.obeyed_by(self)
+            async with self:
+                return await self.wait_stopped()
 
     async def wait_stopped(self) -> bool:
         """Wait until the node has stopped, and return whether running calls could finish. Safe to cancel."""
@@ -134,6 +139,7 @@ class Node:
         without grace, it ends at once. Safe to cancel: the node stops all the same.
         """
         self._ask(StopRequest(graceful, self._limit(timeout), reason or "the node was stopped"))
+        self._wake.set()
         return await self.wait_stopped()
 
     @asynccontextmanager
@@ -164,6 +170,7 @@ class Node:
     async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         assert self._runner is not None
         self._ask(StopRequest(kind is None, self._limit(None), "the node was stopped"))
+        self._wake.set()
         await self._runner
 
     # What it says of itself; also the Control service's view, from its own thread
@@ -218,13 +225,16 @@ class Node:
         return {**about, **{name: str(value) for name, value in sorted(self.stats().items())}}
 
     def request_shutdown(self, *, graceful: bool, timeout: float | None, reason: str) -> str | None:
-        """Begin to stop; returns None if accepted, else why not. May be called from any thread."""
-        current = self._request
-        if current is not None and (graceful or not current.graceful):
-            return f"the node is stopping already: {current.reason}"
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._ask, StopRequest(graceful, self._limit(timeout), reason))
-        return None
+        """Begin to stop, or do not start at all; returns None if accepted, else why not.
+
+        May be called from any thread once the node has been started, from the thread that starts it before.
+        """
+        refusal = self._ask(StopRequest(graceful, self._limit(timeout), reason))
+        if self._loop is None:
+            self._wake.set()
+        else:
+            self._loop.call_soon_threadsafe(self._wake.set)
+        return refusal
 
     # private
 
@@ -242,11 +252,14 @@ class Node:
     def _limit(self, timeout: float | None) -> float:
         return self.config.server.drain_timeout if timeout is None else timeout
 
-    def _ask(self, request: StopRequest) -> None:
-        """Take a request to stop; a later one counts only if it is harder."""
-        if self._request is None or (self._request.graceful and not request.graceful):
+    def _ask(self, request: StopRequest) -> str | None:
+        """Take a request to stop and return None, or why not: a later one counts only if it is harder."""
+        with self._asking:
+            current = self._request
+            if current is not None and (request.graceful or not current.graceful):
+                return f"the node is stopping already: {current.reason}"
             self._request = request
-            self._wake.set()
+        return None
 
     async def _run(self, ready: asyncio.Future[None]) -> None:
         """Own everything the node has, from start to stop, in one task."""
@@ -291,8 +304,7 @@ class Node:
                 await self._wake.wait()
                 await self._shut_down(listener, plane)
             finally:
-                for server in (*self._servers.values(), *([self._control] if self._control else [])):
-                    await server.stop()
+                await self._stop_servers()
                 self._listener = self._dialer = None
 
     async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
@@ -344,10 +356,10 @@ class Node:
         self._listener.bind(stream_type, server.path)
 
     async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
-        """Refuse what is new, let run what runs, and stop Control last."""
+        """Refuse what is new, let run what runs, and stop Control last: after it, only what must be cut is left."""
         assert self._request is not None
         assert self._control is not None
-        reason = self._request.reason
+        reason, started = self._request.reason, time.monotonic()
         logger.info("stopping: %s", reason)
         self._machine.advance(NodeState.DRAINING)
         for gate in (self._calls, self._agent_calls):
@@ -356,12 +368,17 @@ class Node:
             await listener.refuse(stream_type, f"the node is draining: {reason}")
         await self._control.run(lambda: plane.set_serving(serving=False))
         self._drained = await self._drain()
-        await self._stop_servers(self._servers.values())
+        endings = await self._end(self._servers.values()) if self._drained else set()
         self._control_calls.close(f"the node shuts down: {reason}")
         await listener.refuse(StreamType.CONTROL, f"the node shuts down: {reason}")
-        await self._stop_servers([self._control])
-        await listener.settle(SETTLE_TIMEOUT)
+        endings |= await self._end([self._control])
+        left = started + self._request.timeout - time.monotonic() if self._drained else 0.0
+        await listener.settle(max(SETTLE_TIMEOUT, left))
+        # Before the services that were not drained, so that the calls it cuts fail with the reason.
         await listener.aclose(ErrorCode.SHUTDOWN, f"the node shuts down: {reason}")
+        for ending in endings:
+            ending.cancel()
+        await self._stop_servers()
         self._machine.advance(NodeState.STOPPED)
 
     async def _drain(self) -> bool:
@@ -380,8 +397,18 @@ class Node:
                 continue
         return True
 
-    async def _stop_servers(self, servers: Iterable[GrpcServer]) -> None:
-        grace = LAST_GRACE if self._drained else 0.0
-        await asyncio.gather(*(server.drain(grace) for server in servers))
-        for server in servers:
+    async def _end(self, servers: Iterable[GrpcServer]) -> set[asyncio.Future[None]]:
+        """Let servers write their last answers and say GOAWAY; returns what goes on until connections are closed.
+
+        grpcio waits for every peer to acknowledge its GOAWAY, 20 s for one that has vanished.
+        """
+        endings: set[asyncio.Future[None]] = {
+            asyncio.ensure_future(server.drain(LAST_GRACE)) for server in servers
+        }
+        if endings:
+            await asyncio.wait(endings, timeout=LAST_GRACE)
+        return endings
+
+    async def _stop_servers(self) -> None:
+        for server in (*self._servers.values(), *([self._control] if self._control else [])):
             await server.stop()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tndrl.errors import TndrlError
+from tndrl.errors import StreamClosedError, TndrlError
 from tndrl.transport.stream import ByteStream
 
-LINGER = 5.0
+LINGER = 30.0
 """Seconds that one direction may go on after the other has ended."""
 
 
@@ -30,27 +30,34 @@ async def splice(
     end, and otherwise the error of the side that failed first; the other side is the caller's to end. Safe to cancel;
     the streams stay the caller's to close.
     """
-    outward = asyncio.ensure_future(_pump(near, far, outbound))
-    inward = asyncio.ensure_future(_pump(far, near, inbound))
-    pumps = {outward, inward}
+    pumps = [
+        asyncio.ensure_future(_pump(near, far, outbound)),
+        asyncio.ensure_future(_pump(far, near, inbound)),
+    ]
     try:
         done, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        if rest and all(pump.exception() is None for pump in done):
+        if rest and all(isinstance(pump.exception(), _SinkClosedError | None) for pump in done):
             await asyncio.wait(rest, timeout=LINGER)
     finally:
         for pump in pumps:
             pump.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
-    for pump in pumps:
-        if not pump.cancelled() and (error := pump.exception()) is not None:
-            if not isinstance(error, TndrlError):
-                raise error
-            return error
-    return None
+    failures = [pump.exception() for pump in pumps if not pump.cancelled()]
+    for error in failures:
+        if error is not None and not isinstance(error, TndrlError | _SinkClosedError):
+            raise error
+    return next((error for error in failures if isinstance(error, TndrlError)), None)
+
+
+class _SinkClosedError(Exception):
+    """One side takes no more; what it has sent is carried on all the same."""
 
 
 async def _pump(source: ByteStream, sink: ByteStream, through: Filter) -> None:
     while data := await source.receive():
         if passed := through(data):
-            await sink.send(passed)
+            try:
+                await sink.send(passed)
+            except StreamClosedError as error:
+                raise _SinkClosedError from error
     await sink.send_eof()

@@ -68,7 +68,7 @@ class ChannelSocket:
             bridge.add_done_callback(self._bridges.discard)
 
     async def _bridge(self, connection: socket.socket) -> None:
-        local = await UnixStream.adopt(connection)
+        local = UnixStream(connection)
         try:
             await self._carry(local)
         except (StreamClosedError, TimeoutError):

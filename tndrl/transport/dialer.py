@@ -242,6 +242,8 @@ class MuxDialer:
             infos = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)
         except OSError as error:
             raise NameResolutionError(str(target), error.strerror or str(error)) from error
+        except UnicodeError as error:  # a label that is empty or over 63 characters
+            raise NameResolutionError(str(target), "it is no host name") from error
         return [(family, cast("Address", address)) for family, _type, _protocol, _name, address in infos]
 
     async def _handshake(self, target: Target, family: int, address: Address) -> Session:

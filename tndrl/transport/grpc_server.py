@@ -19,6 +19,9 @@ from tndrl.transport.unix import checked_path
 
 logger = logging.getLogger("tndrl.transport")
 
+STOP_TIMEOUT = 0.25
+"""Seconds that handlers have to end once they are cancelled."""
+
 Register = Callable[[grpc.aio.Server], None]
 """Adds servicers to a server, as the generated ``add_..._to_server`` functions do."""
 
@@ -59,6 +62,7 @@ class GrpcServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._server: grpc.aio.Server | None = None
         self._finished: asyncio.Event | None = None
+        self._ended: Future[None] = Future()  # the thread is about to end
 
     def __repr__(self) -> str:
         return f"<GrpcServer {self.name}, {'running' if self._server is not None else 'stopped'}>"
@@ -78,14 +82,17 @@ class GrpcServer:
             await self.run(lambda: server.stop(grace))
 
     async def stop(self) -> None:
-        """Cancel running calls, end the server and its thread. Does nothing twice."""
+        """Cancel running calls, end the server and its thread. Does nothing twice.
+
+        A handler that does not give the thread back within :data:`STOP_TIMEOUT` is left behind, with a warning.
+        """
         server, self._server = self._server, None
-        if server is None or self._thread is None or self._finished is None:
+        if server is None or self._finished is None or self._loop is None:
             return
-        await self.run(lambda: server.stop(None))
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._finished.set)
-        await asyncio.to_thread(self._thread.join)
+        asyncio.run_coroutine_threadsafe(self._finish(server, self._finished), self._loop)
+        ended, _late = await asyncio.wait({asyncio.wrap_future(self._ended)}, timeout=STOP_TIMEOUT)
+        if not ended:
+            logger.warning("a handler of %s does not give its thread back; it is left behind", self.name)
 
     async def run(self, function: Callable[[], Awaitable[Any]]) -> None:
         """Await ``function()`` on the server's own loop."""
@@ -98,6 +105,12 @@ class GrpcServer:
 
     # On the server's thread
 
+    async def _finish(self, server: grpc.aio.Server, finished: asyncio.Event) -> None:
+        try:
+            await server.stop(None)
+        finally:
+            finished.set()
+
     def _run(self, started: Future[None]) -> None:
         try:
             asyncio.run(self._live(started))
@@ -106,6 +119,8 @@ class GrpcServer:
                 logger.exception("the server of %s ended by a fault", self.name)
             else:
                 started.set_exception(error)
+        finally:
+            self._ended.set_result(None)
 
     async def _live(self, started: Future[None]) -> None:
         async with self._lifespan:
@@ -115,9 +130,13 @@ class GrpcServer:
         self._loop = asyncio.get_running_loop()
         self._finished = asyncio.Event()
         server = grpc.aio.server(interceptors=list(self._interceptors), options=self._options)
-        self._register(server)
-        if server.add_insecure_port(f"unix:{self.path}") == 0:
-            raise OSError(f"cannot listen on {self.path}")
+        try:
+            self._register(server)
+            server.add_insecure_port(f"unix:{self.path}")  # raises RuntimeError
+        except Exception:
+            await server.start()  # grpcio frees only what has run
+            await server.stop(None)
+            raise
         await server.start()
         os.chmod(self.path, 0o600)  # noqa: PTH101 - no more than a system call
         self._server = server

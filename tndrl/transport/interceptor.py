@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import grpc
@@ -106,20 +107,17 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         if not inspect.iscoroutinefunction(_function_of(behaviour)):
 
             def call_in_thread(request: object, context: grpc.ServicerContext) -> object:
-                self._admit_in_thread(context)
+                stream = self._admit_in_thread(context)
                 try:
                     return behaviour(request, context)
                 finally:
-                    self._gate.leave(context.peer())
+                    self._gate.leave(stream)
 
             return call_in_thread
 
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
             await self._admit(context)
-            try:
-                return await behaviour(request, context)
-            finally:
-                self._gate.leave(context.peer())
+            return await behaviour(request, context)
 
         return call
 
@@ -127,39 +125,47 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         function = _function_of(behaviour)
         if inspect.isasyncgenfunction(function):
 
-            async def stream(
+            async def respond(
                 request: object, context: grpc.aio.ServicerContext[Any, Any]
             ) -> AsyncIterator[object]:
                 await self._admit(context)
-                try:
-                    async for response in behaviour(request, context):
+                async with aclosing(behaviour(request, context)) as responses:
+                    async for response in responses:
                         yield response
-                finally:
-                    self._gate.leave(context.peer())
 
-            return stream
+            return respond
         if inspect.iscoroutinefunction(function):
             return self._wrap_unary(behaviour)  # writes with context.write()
 
-        def stream_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
-            self._admit_in_thread(context)
+        def respond_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
+            stream = self._admit_in_thread(context)
             try:
                 yield from behaviour(request, context)
             finally:
-                self._gate.leave(context.peer())
+                self._gate.leave(stream)
 
-        return stream_in_thread
+        return respond_in_thread
+
+    # The name of the stream is kept for leaving: after its call, context.peer() is a read of freed memory in grpcio.
 
     async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        if (refusal := self._enter(context)) is not None:
+        stream = context.peer()
+        if (refusal := self._enter(stream)) is not None:
             await context.abort(*refusal)
 
-    def _admit_in_thread(self, context: grpc.ServicerContext) -> None:
-        if (refusal := self._enter(context)) is not None:
-            context.abort(*refusal)
+        # Later than the handler's return: a drain must not cut what is still being written.
+        def leave(_context: object) -> None:
+            self._gate.leave(stream)
 
-    def _enter(self, context: Any) -> Refusal | None:
+        context.add_done_callback(leave)  # type: ignore[arg-type] # the stubs name the parameter, grpcio does not
+
+    def _admit_in_thread(self, context: grpc.ServicerContext) -> str:
         stream = context.peer()
+        if (refusal := self._enter(stream)) is not None:
+            context.abort(*refusal)
+        return stream
+
+    def _enter(self, stream: str) -> Refusal | None:
         peer = registry.lookup(stream)
         if peer is None:
             return grpc.StatusCode.UNAUTHENTICATED, "this connection does not come from a verified peer"

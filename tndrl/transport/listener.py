@@ -6,6 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,6 +33,9 @@ from tndrl.transport.udp import bind_udp
 from tndrl.transport.unix import UnixStream
 
 logger = logging.getLogger("tndrl.transport")
+
+SILENCE = 1.0
+"""Seconds without a datagram after which a stopping node waits for nobody any more."""
 
 REFUSAL_LINGER = 5.0
 """Seconds a refused caller has to read why and end its stream."""
@@ -133,9 +137,16 @@ class MuxListener:
         await self.aclose()
 
     async def settle(self, timeout: float) -> None:
-        """Wait at most ``timeout`` seconds for the open streams to end: their servers are gone."""
-        if self._streams:
-            await asyncio.wait(set(self._streams), timeout=timeout)
+        """Wait for the open streams to end, whose servers have said their last.
+
+        Waits at most ``timeout`` seconds, and no longer than :data:`SILENCE` for peers of whom nothing is heard.
+        """
+        deadline = time.monotonic() + timeout
+        while self._streams and (left := deadline - time.monotonic()) > 0:
+            heard, streams = self.stats()["datagrams_received"], set(self._streams)
+            await asyncio.wait(streams, timeout=min(SILENCE, left))
+            if streams == self._streams and heard == self.stats()["datagrams_received"]:
+                return
 
     async def aclose(self, code: int = ErrorCode.SHUTDOWN, reason: str = "the node shuts down") -> None:
         """Close every connection with ``code`` and ``reason`` and stop listening. Does nothing twice."""

@@ -21,6 +21,7 @@ class Connection(Protocol):
 
     label: str
     peer_id: SpiffeId | None
+    is_client: bool
 
     @property
     def is_closed(self) -> bool:
@@ -48,7 +49,8 @@ class QuicStream(ByteStream):
         self._ended = False  # the peer's FIN has been received
         self._eof_sent = False
         self._aborted = False
-        self._failure: TndrlError | None = None
+        self._failure: TndrlError | None = None  # of both directions
+        self._send_failure: TndrlError | None = None
         self._readable: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
 
@@ -95,11 +97,11 @@ class QuicStream(ByteStream):
             finally:
                 self._writable = None
                 self.session.watch_sender(self, blocked=False)
-            self._raise_if_failed()
+            self._raise_if_unsendable()
 
     def send_soon(self, data: bytes) -> None:
         """Send all of ``data`` without waiting for room, even while another task waits in :meth:`send`."""
-        self._raise_if_failed()
+        self._raise_if_unsendable()
         if self._eof_sent:
             raise sent_after_end()
         self._quic.send_stream_data(self.stream_id, data)
@@ -107,7 +109,7 @@ class QuicStream(ByteStream):
 
     async def send_eof(self) -> None:
         """End what we send with a FIN."""
-        self._raise_if_failed()
+        self._raise_if_unsendable()
         if not self._eof_sent:
             self._eof_sent = True
             self._quic.send_stream_data(self.stream_id, b"", end_stream=True)
@@ -119,11 +121,15 @@ class QuicStream(ByteStream):
         self.session.flush_soon()
 
     async def aclose(self) -> None:
-        """Release the stream; resets it if either direction has not ended."""
-        if self._ended and self._eof_sent:
-            self._let_go()
-        else:
+        """Release the stream; what was sent with its end still arrives, and the peer is asked to send no more."""
+        if not self._eof_sent:
             self.abort(ErrorCode.CANCELLED)
+            return
+        if not self._ended and self._failure is None and self._quic.is_known(self.stream_id):
+            self._quic.stop_stream(self.stream_id, ErrorCode.CANCELLED)
+            self.session.flush_soon()
+        self._fail(StreamResetError(ErrorCode.CANCELLED, ErrorCode.CANCELLED.name, remote=False))
+        self._let_go()
 
     def on_data(self, data: bytes, *, end: bool) -> None:
         """Take bytes in order, as the session delivers them."""
@@ -133,8 +139,16 @@ class QuicStream(ByteStream):
         wake(self._readable)
 
     def on_reset(self, code: int) -> None:
-        """The peer gave up one direction; both are over, because a call needs both."""
+        """The peer gave up what it sends; both directions are over, because a call needs both."""
         self._reset(code, remote=True)
+
+    def on_stop_sending(self, code: int) -> None:
+        """The peer takes no more. What it sends goes on to its end if it answers us; it has no use if we answer."""
+        if self.session.is_client:
+            self._send_failure = StreamResetError(code, code_name(code, application=True), remote=True)
+            wake(self._writable)
+        else:
+            self._reset(code, remote=True)
 
     def on_connection_lost(self, failure: TndrlError) -> None:
         """The connection is over."""
@@ -167,6 +181,10 @@ class QuicStream(ByteStream):
             self._failure = failure
         wake(self._readable)
         wake(self._writable)
+
+    def _raise_if_unsendable(self) -> None:
+        if (failure := self._failure or self._send_failure) is not None:
+            raise failure
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:

@@ -69,6 +69,7 @@ class Session:
         on_closed: Callable[[Session], None] | None = None,
     ) -> None:
         self.label = label  # the peer in messages: what was dialled, or where it came from
+        self.is_client = on_stream is None  # who opens the streams
         self.peer_id: SpiffeId | None = None  # set once the peer has proved it
         self.failure: TndrlError | None = None  # set once the connection is over
         self._quic = quic
@@ -267,7 +268,7 @@ class Session:
                 self._quic.forget(event.stream_id)
         elif isinstance(event, StopSendingReceived):
             if (stream := self._streams.get(event.stream_id)) is not None:
-                stream.on_reset(event.error_code)
+                stream.on_stop_sending(event.error_code)
         elif isinstance(event, PingAcknowledged):
             self._pings_pending.discard(event.uid)
             self._changed()

@@ -18,7 +18,8 @@ def sent_after_end() -> UsageError:
 class ByteStream(ABC):
     """A reliable two-way stream of bytes, each direction with its own end.
 
-    One task may receive and one may send at a time. After an error every further call raises the same error.
+    One task may receive and one may send at a time. After an error every further call raises the same error, but where
+    only sending has failed: then receiving goes on to its own end.
     """
 
     @abstractmethod

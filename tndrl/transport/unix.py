@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from tndrl.errors import StreamClosedError, StreamResetError, UsageError
@@ -14,6 +15,10 @@ from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
 
 MAX_PATH = 103
 """Bytes of a unix socket path that every supported system takes: 107 on Linux, 103 on macOS."""
+
+
+RECEIVE_SIZE = 64 * 1024
+"""Bytes asked of the system at a time: more would be allocated anew, by a system call, for each read."""
 
 
 def checked_path(path: Path) -> str:
@@ -44,13 +49,19 @@ def is_own_process(connection: socket.socket) -> bool:
 
 
 class UnixStream(ByteStream):
-    """A connected unix socket as a byte stream. It has no error codes: an abort is an abrupt close."""
+    """A connected unix socket as a byte stream. It has no error codes: an abort is an abrupt close.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
+    It works on the socket itself: an asyncio transport whose write fails drops what it has yet to read, which here is
+    the end of an answer whose server has closed its side.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._eof_sent = False
-        self._failure: StreamClosedError | None = None
+        self._failure: StreamClosedError | None = None  # of both directions
+        self._send_failure: StreamClosedError | None = None
 
     @classmethod
     async def connect(cls, path: str, *, bind: str | None = None) -> UnixStream:
@@ -61,69 +72,92 @@ class UnixStream(ByteStream):
             if bind is not None:
                 connection.bind(bind)
             await asyncio.get_running_loop().sock_connect(connection, path)
-            return await cls.adopt(connection)
         except BaseException:
             connection.close()
             raise
-
-    @classmethod
-    async def adopt(cls, connection: socket.socket) -> UnixStream:
-        """Take over a connected socket."""
-        reader, writer = await asyncio.open_unix_connection(sock=connection, limit=CHUNK)
-        return cls(reader, writer)
+        return cls(connection)
 
     async def receive(self, limit: int = CHUNK) -> bytes:
         """Return what the other end sent."""
-        self._raise_if_failed()
-        try:
-            data = await self._reader.read(limit)
-        except OSError:
-            raise self._fail(remote=True) from None
-        self._raise_if_failed()
-        return data
+        while True:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                return self._socket.recv(min(limit, RECEIVE_SIZE))
+            except BlockingIOError:
+                await self._ready(self._loop.add_reader, self._loop.remove_reader)
+            except OSError:
+                self._failure = _reset(remote=True)
 
     async def send(self, data: bytes) -> None:
         """Send all of ``data``."""
-        self._raise_if_failed()
         if self._eof_sent:
             raise sent_after_end()
-        try:
-            self._writer.write(data)
-            await self._writer.drain()
-        except OSError:
-            raise self._fail(remote=True) from None
-        self._raise_if_failed()
+        rest = memoryview(data)
+        while rest:
+            self._raise_if_unsendable()
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except BlockingIOError:
+                await self._ready(self._loop.add_writer, self._loop.remove_writer)
+            except OSError:
+                self._send_failure = _reset(remote=True)
+        self._raise_if_unsendable()
 
     async def send_eof(self) -> None:
         """End what we send."""
-        self._raise_if_failed()
+        self._raise_if_unsendable()
         if not self._eof_sent:
             self._eof_sent = True
             try:
-                self._writer.write_eof()
+                self._socket.shutdown(socket.SHUT_WR)
             except OSError:
-                raise self._fail(remote=True) from None
+                self._send_failure = _reset(remote=True)
+                raise self._send_failure from None
 
     def abort(self, code: int) -> None:
-        """Close at once; what is buffered is dropped."""
+        """Close at once; what the other end has not read yet stays readable there."""
         if self._failure is None:
             self._failure = StreamResetError(code, code_name(code, application=True), remote=False)
-        self._writer.transport.abort()
+        self._close()
 
     async def aclose(self) -> None:
-        """Close, after what is buffered has been written if the other end still takes it."""
-        self._writer.close()
-        try:
-            await self._writer.wait_closed()
-        except OSError:
-            self._fail(remote=True)
-
-    def _fail(self, *, remote: bool) -> StreamClosedError:
+        """Close."""
         if self._failure is None:
-            code = ErrorCode.CANCELLED
-            self._failure = StreamResetError(code, code_name(code, application=True), remote=remote)
-        return self._failure
+            self._failure = _reset(remote=False)
+        self._close()
 
-    def _raise_if_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+    def _close(self) -> None:
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        if (fd := self._socket.fileno()) != -1:
+            self._loop.remove_reader(fd)
+            self._loop.remove_writer(fd)
+            self._socket.close()
+
+    async def _ready(self, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
+        """Wait until the socket can be read or written, or is closed."""
+        fd, waiter = self._socket.fileno(), self._loop.create_future()
+        self._waiting.add(waiter)
+        watch(fd, _wake, waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+            if self._socket.fileno() == fd:
+                unwatch(fd)
+
+    def _raise_if_unsendable(self) -> None:
+        if (failure := self._failure or self._send_failure) is not None:
+            raise failure
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _reset(*, remote: bool) -> StreamResetError:
+    code = ErrorCode.CANCELLED
+    return StreamResetError(code, code_name(code, application=True), remote=remote)

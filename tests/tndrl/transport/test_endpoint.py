@@ -46,7 +46,7 @@ JUNK = {
     "small Initial": initial(size=1199),
     "Handshake of nobody": initial(kind=0xE3),
     "0-RTT of nobody": initial(kind=0xD3),
-    "Version Negotiation": initial(version=0),
+    "Version Negotiation": b"\xc3" + bytes(4) + b"\x08dstdstds\x08srcsrcsr" + bytes([1] * 1180),
     "unknown version, small": initial(version=0x1A2A3A4A, size=1199),
     "truncated connection ID": b"\xc3\0\0\0\x01\xff" + bytes(5),
 }
@@ -156,7 +156,7 @@ async def test_a_closed_port_is_doubted_of_a_live_connection(monkeypatch: pytest
 async def test_a_server_believes_no_report() -> None:
     """Clients come and go: a report at a listening socket ends nothing."""
     async with streams.connected() as quic:
-        quic.server_endpoint._port_closed(quic.client_endpoint.address)
+        quic.server_endpoint._port_closed(quic.server.address)
         assert quic.server._doubt is None
         assert quic.server.is_connected
 

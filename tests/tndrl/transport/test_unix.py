@@ -67,22 +67,24 @@ async def test_connecting_to_nobody(short_dir: Path) -> None:
 
 
 async def test_a_vanished_reader_fails_the_sender() -> None:
-    """A sender whose other end was closed gets a stream error, and every later call the same."""
+    """A sender whose other end was closed gets a stream error, again and again; what had come can be received."""
     near, far = streams.nonblocking_pair()
-    stream = await UnixStream.adopt(near)
+    stream = UnixStream(near)
+    far.send(b"last words")
     far.close()
     with pytest.raises(StreamClosedError) as first:
         await stream.send(bytes(10_000_000))
     with pytest.raises(StreamClosedError) as again:
-        await stream.receive()
+        await stream.send(b"x")
     assert again.value is first.value
+    assert await stream.receive() == b"last words"
     await stream.aclose()
 
 
 async def test_a_connection_that_is_torn_fails_the_receiver() -> None:
     """Unread bytes at the other end make its close a reset, which a receiver here gets as a stream error."""
     near, far = streams.nonblocking_pair()
-    stream = await UnixStream.adopt(near)
+    stream = UnixStream(near)
     await stream.send(b"unread")
     waiting = asyncio.ensure_future(stream.receive())
     await asyncio.sleep(0)
@@ -92,25 +94,35 @@ async def test_a_connection_that_is_torn_fails_the_receiver() -> None:
     await stream.aclose()
 
 
-async def test_the_end_cannot_be_sent_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ending towards a connection that is gone raises, where the system says so (macOS does)."""
+class Disconnected(socket.socket):
+    """A socket that says so when it cannot be shut down, as macOS does once the other end is gone."""
 
-    def not_connected() -> None:
+    def shutdown(self, _how: int) -> None:
         raise OSError(errno.ENOTCONN, "not connected")
 
-    async with streams.unix_streams() as (near, _far):
-        monkeypatch.setattr(near._writer, "write_eof", not_connected)
-        with pytest.raises(StreamClosedError):
-            await near.send_eof()
 
-
-async def test_aclose_of_a_connection_that_is_torn() -> None:
-    """Releasing a stream whose last bytes nobody takes raises nothing."""
+async def test_the_end_cannot_be_sent_to_nobody() -> None:
+    """Ending towards a connection that is gone raises, and every later end too."""
     near, far = streams.nonblocking_pair()
-    stream = await UnixStream.adopt(near)
-    stream._writer.write(bytes(10_000_000))
-    far.close()
-    await stream.aclose()
+    with far:
+        stream = UnixStream(Disconnected(fileno=near.detach()))
+        for _ in range(2):
+            with pytest.raises(StreamClosedError):
+                await stream.send_eof()
+        await stream.aclose()
+
+
+async def test_aclose_wakes_who_waits() -> None:
+    """Releasing a stream ends a receive and a send that wait on it."""
+    near, far = streams.nonblocking_pair()
+    stream = UnixStream(near)
+    with far:
+        waiting = [asyncio.ensure_future(call) for call in (stream.receive(), stream.send(bytes(10_000_000)))]
+        await asyncio.sleep(0)
+        await stream.aclose()
+        for task in waiting:
+            with pytest.raises(StreamClosedError):
+                await task
 
 
 async def test_nothing_can_be_sent_after_the_end() -> None:
@@ -124,7 +136,7 @@ async def test_nothing_can_be_sent_after_the_end() -> None:
 async def test_what_was_sent_before_aclose_arrives() -> None:
     """Closing in good order loses nothing that waits to be written."""
     near, far = streams.nonblocking_pair()
-    stream = await UnixStream.adopt(near)
+    stream = UnixStream(near)
     await stream.send(b"farewell")
     await stream.aclose()
     with far:

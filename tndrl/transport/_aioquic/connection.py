@@ -17,6 +17,7 @@ from aioquic.quic.stream import QuicStream
 from pki.spiffe import SpiffeId
 from pki.svid import SvidError
 from tndrl.transport._aioquic.flow import FlowControl
+from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.tls import VerifyingContext, VerifyPeer
 
 logger = logging.getLogger("tndrl.transport")
@@ -62,6 +63,7 @@ class AuthenticatedConnection(FlowControl):
             original_destination_connection_id=original_destination_connection_id,
         )
         self._verify_peer = verify_peer
+        self._logger = QuietLog(self.original_destination_connection_id)
         # Only clients open streams, and no stream is unidirectional: a peer that opens another one breaks the
         # limit and is closed with STREAM_LIMIT_ERROR (RFC 9000 section 4.6).
         bidirectional = 0 if configuration.is_client else max_streams

@@ -9,6 +9,7 @@ from inspect import signature
 import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet import QuicFrameType
+from aioquic.quic.rangeset import RangeSet
 
 from support import streams
 from tndrl.transport._aioquic.flow import FlowControl
@@ -48,13 +49,15 @@ async def held_at(quic: streams.Quic, fars: list[QuicStream], least: int, most: 
     assert sum(map(arrived, fars)) <= most
 
 
-def ignore_stop_sending(connection: QuicConnection) -> None:
+def ignore_resets(connection: QuicConnection) -> None:
     """Let a peer go on sending on streams that the other side gave up."""
-    _handler, epochs = connection._QuicConnection__frame_handlers[QuicFrameType.STOP_SENDING]
-    connection._QuicConnection__frame_handlers[QuicFrameType.STOP_SENDING] = (
-        lambda _context, _frame_type, buf: [buf.pull_uint_var(), buf.pull_uint_var()],
-        epochs,
-    )
+    handlers = connection._QuicConnection__frame_handlers
+    for frame_type, fields in ((QuicFrameType.RESET_STREAM, 3), (QuicFrameType.STOP_SENDING, 2)):
+        _handler, epochs = handlers[frame_type]
+        handlers[frame_type] = (
+            lambda _context, _type, buf, fields=fields: [buf.pull_uint_var() for _ in range(fields)],
+            epochs,
+        )
 
 
 async def test_a_stream_is_held_at_its_window(quic: streams.Quic) -> None:
@@ -109,12 +112,21 @@ async def test_a_reset_stream_gives_its_credit_back(quic: streams.Quic) -> None:
     await held_at(quic, fars, CONNECTION // 2, CONNECTION)
 
 
+def hold_back(near: QuicStream, size: int) -> RangeSet:
+    """Queue bytes on a stream, of which only the last one will be sent; return what is pending."""
+    sender = near._quic._streams[near.stream_id].sender
+    sender.write(bytes(size))  # from offset 1: the first byte opened the stream
+    sender._pending.subtract(1, size)
+    return sender._pending
+
+
 async def test_a_stream_reset_by_the_peer_gives_its_credit_back(quic: streams.Quic) -> None:
-    """So do streams that the peer pushes into and resets itself."""
+    """So do streams that the peer resets itself, with bytes that never came."""
     for _ in range(50):
-        near, _far = await quic.streams()
-        await near.send(bytes(8 * 1024))
-        quic.client.flush()
+        near, far = await quic.streams()
+        hold_back(near, 8 * 1024)
+        await quic.exchange()
+        assert arrived(far) == 8 * 1024 + 1
         near.abort(1)
     fars = await pushing(quic, 8)
     await held_at(quic, fars, CONNECTION // 2, CONNECTION)
@@ -122,18 +134,17 @@ async def test_a_stream_reset_by_the_peer_gives_its_credit_back(quic: streams.Qu
 
 async def test_a_gap_filled_after_the_reset_grants_nothing_twice(quic: streams.Quic) -> None:
     """Bytes of a stream that was given up count once: a peer cannot make its window grow by sending them late."""
-    ignore_stop_sending(quic.client._quic)
+    ignore_resets(quic.client._quic)
     near, far = await quic.streams()
-    sender = near._quic._streams[near.stream_id].sender
-    sender.write(bytes(STREAM - 1))
-    sender._pending.subtract(1, STREAM - 1)  # holds all but the last byte back
+    pending = hold_back(near, STREAM - 1)
     await quic.exchange()
     assert arrived(far) == STREAM
     far.abort(1)
     await quic.exchange()
-    sender._pending.add(1, STREAM - 1)
-    sender.buffer_is_empty = False
+    pending.add(1, STREAM - 1)
+    near._quic._streams[near.stream_id].sender.buffer_is_empty = False
     await quic.exchange()
+    assert far._quic._streams[far.stream_id].receiver.starting_offset() == STREAM  # all of it came
     assert far._quic._consumed_total == STREAM
 
 

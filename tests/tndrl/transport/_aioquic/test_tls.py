@@ -112,6 +112,14 @@ async def test_a_client_refuses_a_session_id_it_never_sent() -> None:
         assert (await (await rogue.peer()).closed()).alert == Alert.illegal_parameter
 
 
+async def test_a_client_refuses_a_server_that_does_not_verify_it() -> None:
+    """A server that asks for no certificate is none of ours."""
+    async with RogueServer(honest(request_certificate=False)) as rogue:
+        with streams.dialling() as client:
+            await streams.dial(client, rogue.transport.get_extra_info("sockname")).wait_closed()
+        assert (await (await rogue.peer()).closed()).alert == Alert.handshake_failure
+
+
 async def test_the_refusal_is_kept() -> None:
     """The reason for which a peer was refused is known to this side in full."""
     async with RogueServer(honest(chain=[certs.leaf(certs.world().stranger).der])) as rogue:
@@ -161,6 +169,7 @@ METHODS = {
     "handle_message": ["self", "input_data", "output_buf"],
     "_handle_reassembled_message": ["self", "message_type", "input_buf", "output_buf"],
     "_client_handle_hello": ["self", "input_buf", "output_buf"],
+    "_client_handle_finished": ["self", "input_buf", "output_buf"],
     "_server_handle_certificate": ["self", "input_buf"],
     "_set_peer_certificate": ["self", "certificate"],
     "_check_certificate_verify_signature": ["self", "verify"],
@@ -183,6 +192,7 @@ def test_aioquic_has_the_state(is_client: bool) -> None:
     assert context._request_client_certificate is False
     assert context._receive_buffer == b""
     assert context._peer_certificate is None
+    assert context._certificate_request is None
     assert context.state in (tls.State.CLIENT_HANDSHAKE_START, tls.State.SERVER_EXPECT_CLIENT_HELLO)
     assert context.legacy_session_id == (b"" if is_client else None)
 

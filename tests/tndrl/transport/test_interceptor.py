@@ -1,0 +1,245 @@
+"""The gate in front of handlers of every kind: who passes, under which identity, and how they are counted."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+
+from support import streams
+from support.streams import GRPC_TYPE
+from tndrl.transport import interceptor
+from tndrl.transport.interceptor import CallGate
+from tndrl.transport.registry import peer_identity
+
+
+def who(context: object) -> bytes:
+    """Return the caller twice: by context variable, and by the call's context."""
+    return f"{peer_identity()} {peer_identity(context)}".encode()
+
+
+async def coroutine(_request: object, context: grpc.aio.ServicerContext) -> bytes:
+    return who(context)
+
+
+async def generator(_request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+    for _ in range(3):
+        yield who(context)
+
+
+async def writer(_request: object, context: grpc.aio.ServicerContext) -> None:
+    for _ in range(3):
+        await context.write(who(context))
+
+
+def function(_request: object, context: grpc.ServicerContext) -> bytes:
+    return who(context)
+
+
+def sync_generator(_request: object, context: grpc.ServicerContext) -> Iterator[bytes]:
+    for _ in range(3):
+        yield who(context)
+
+
+class Callable:
+    """A handler that is an object."""
+
+    async def __call__(self, _request: object, context: grpc.aio.ServicerContext) -> bytes:
+        return who(context)
+
+
+UNARY = {"coroutine": coroutine, "function": function, "object": Callable()}
+STREAM = {"generator": generator, "writer": writer, "sync_generator": sync_generator}
+TABLE = {
+    **{f"uu_{name}": grpc.unary_unary_rpc_method_handler(handler) for name, handler in UNARY.items()},
+    **{f"su_{name}": grpc.stream_unary_rpc_method_handler(handler) for name, handler in UNARY.items()},
+    **{f"us_{name}": grpc.unary_stream_rpc_method_handler(handler) for name, handler in STREAM.items()},
+    **{f"ss_{name}": grpc.stream_stream_rpc_method_handler(handler) for name, handler in STREAM.items()},
+}
+METHODS = {
+    "uu": grpc.aio.Channel.unary_unary,
+    "su": grpc.aio.Channel.stream_unary,
+    "us": grpc.aio.Channel.unary_stream,
+    "ss": grpc.aio.Channel.stream_stream,
+}
+
+
+def begin(channel: grpc.aio.Channel, name: str, *requests: object) -> grpc.aio.Call:
+    """Begin a call to a method of whichever kind."""
+    call = getattr(channel, METHODS[name.partition("_")[0]].__name__)(f"/test.Service/{name}")
+    return call(*requests, timeout=10)
+
+
+async def ask(channel: grpc.aio.Channel, name: str) -> list[bytes]:
+    """Call a method of whichever kind; return all its responses."""
+    running = begin(channel, name, b"x" if name[0] == "u" else iter([b"x"]))
+    return [await running] if name[1] == "u" else [response async for response in running]
+
+
+async def refused(channel: grpc.aio.Channel, name: str) -> tuple[grpc.StatusCode, str]:
+    """Call a method that refuses; return code and details. Streams of requests send none: it would race the refusal."""
+    running = begin(channel, name, *([b"x"] if name[0] == "u" else []))
+    return await running.code(), await running.details()
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_a_handler_of_each_kind_knows_its_caller(short_dir: Path, name: str) -> None:
+    """Whatever way a handler is written, it sees the verified identity, with and without its context."""
+    async with streams.serving(short_dir, TABLE) as listener, streams.dialer() as dialer:
+        answers = await ask(dialer.channel(streams.target(listener.address), GRPC_TYPE), name)
+    b = streams.node_id("b")
+    assert answers == [f"{b} {b}".encode()] * (1 if name[1] == "u" else 3)
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_an_unverified_connection_is_refused(short_dir: Path, name: str) -> None:
+    """A call over a local connection that no peer stands behind is UNAUTHENTICATED, and no handler runs (TLS-55)."""
+    gate = CallGate()
+    async with (
+        streams.grpc_server(short_dir / "grpc", TABLE, gate) as server,
+        grpc.aio.insecure_channel(f"unix:{server.path}") as channel,
+    ):
+        code, _details = await refused(channel, name)
+    assert code is grpc.StatusCode.UNAUTHENTICATED
+    assert (gate.running, gate.total) == (0, 0)
+
+
+CHILD = """
+import grpc, sys
+with grpc.insecure_channel("unix:" + sys.argv[1]) as channel:
+    try:
+        channel.unary_unary("/test.Service/uu_coroutine")(b"", timeout=10)
+    except grpc.RpcError as error:
+        print(error.code().name)
+"""
+
+
+async def test_another_process_is_refused(short_dir: Path) -> None:
+    """So is a process of the same user that finds the socket."""
+    gate = CallGate()
+    async with streams.grpc_server(short_dir / "grpc", TABLE, gate) as server:
+        command = [sys.executable, "-c", CHILD, server.path]
+        child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        output, _ = await child.communicate()
+    assert output == b"UNAUTHENTICATED\n"
+    assert gate.total == 0
+
+
+async def test_identities_do_not_mix(short_dir: Path) -> None:
+    """Callers with different certificates, interleaved, are each told their own name."""
+    async with streams.serving(short_dir, TABLE) as listener:
+        dialers = [streams.dialer(f"n{number}") for number in range(5)]
+        for one in dialers:
+            await one.__aenter__()
+        channels = [one.channel(streams.target(listener.address), GRPC_TYPE) for one in dialers]
+        calls = [(number, name) for number in range(5) for name in TABLE]
+        answers = await asyncio.gather(*(ask(channels[number], name) for number, name in calls))
+        for one in dialers:
+            await one.aclose()
+    for (number, _name), responses in zip(calls, answers, strict=True):
+        own = streams.node_id(f"n{number}")
+        assert set(responses) == {f"{own} {own}".encode()}
+
+
+async def test_an_unknown_method_is_unimplemented(short_dir: Path) -> None:
+    """What no handler takes stays UNIMPLEMENTED."""
+    async with streams.serving(short_dir, TABLE) as listener, streams.dialer() as dialer:
+        code, _details = await refused(
+            dialer.channel(streams.target(listener.address), GRPC_TYPE), "uu_nothing"
+        )
+    assert code is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_a_closed_gate_lets_nobody_in(short_dir: Path, name: str) -> None:
+    """Once the gate is closed every call is UNAVAILABLE with the reason."""
+    gate = CallGate()
+    gate.close("for today")
+    async with streams.serving(short_dir, TABLE, gate=gate) as listener, streams.dialer() as dialer:
+        outcome = await refused(dialer.channel(streams.target(listener.address), GRPC_TYPE), name)
+    assert outcome == (grpc.StatusCode.UNAVAILABLE, "for today")
+
+
+async def test_a_handler_may_clean_up_after_its_caller(short_dir: Path) -> None:
+    """A caller that leaves a stream of responses closes the handler, which does what it must; then none runs."""
+    gate, loop = CallGate(), asyncio.get_running_loop()
+    cleaned = loop.create_future()
+
+    async def tidy(_request: object, context: grpc.aio.ServicerContext) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b"x"
+        finally:
+            await asyncio.sleep(0)
+            loop.call_soon_threadsafe(cleaned.set_result, str(peer_identity()))
+
+    table = {"us_tidy": grpc.unary_stream_rpc_method_handler(tidy)}
+    async with streams.serving(short_dir, table, gate=gate) as listener, streams.dialer() as dialer:
+        channel = dialer.channel(streams.target(listener.address), GRPC_TYPE)
+        call = channel.unary_stream("/test.Service/us_tidy")(b"")
+        assert await call.read() == b"x"
+        call.cancel()
+        assert await cleaned == streams.node_id("b")
+        await streams.until(lambda: gate.running == 0)
+    assert gate.total == 1
+
+
+# The gate alone
+
+
+def test_the_gate_counts_and_tells() -> None:
+    """Every change of the number of running calls is told."""
+    told: list[int] = []
+    gate = CallGate(told.append)
+    assert (gate.enter("one"), gate.enter("two")) == (None, None)
+    gate.leave("one")
+    assert (gate.running, gate.total, told) == (1, 2, [1, 2, 1])
+    assert repr(gate) == "<CallGate 1 running, open>"
+
+
+def test_a_closed_gate_lets_running_calls_go_on() -> None:
+    """Closing refuses who comes, and counts down who is in."""
+    gate = CallGate()
+    gate.enter("one")
+    gate.close("draining")
+    assert gate.enter("one") == (grpc.StatusCode.UNAVAILABLE, "draining")
+    gate.leave("one")
+    assert (gate.running, gate.total) == (0, 1)
+    assert repr(gate) == "<CallGate 0 running, draining>"
+
+
+def test_one_stream_has_a_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream with too many calls at once is refused more, while others are not."""
+    monkeypatch.setattr(interceptor, "MAX_CALLS_PER_STREAM", 2)
+    gate = CallGate()
+    assert [gate.enter("one") for _ in range(2)] == [None, None]
+    refusal = gate.enter("one")
+    assert refusal is not None
+    assert refusal[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert gate.enter("two") is None
+    gate.leave("one")
+    assert gate.enter("one") is None
+
+
+def test_the_gate_holds_with_many_threads() -> None:
+    """Counting from many threads at once loses nothing."""
+    gate = CallGate()
+
+    def work() -> None:
+        for _ in range(500):
+            gate.enter("one")
+            gate.leave("one")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (gate.running, gate.total) == (0, 4000)
