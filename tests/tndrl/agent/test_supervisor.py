@@ -117,20 +117,16 @@ async def test_a_message_that_came_too_late() -> None:
 
 async def test_running_tasks_are_counted() -> None:
     """A task runs from its start until its end is stored, and each change is told."""
-    gate, seen = asyncio.Event(), []
+    seen, ends = [], asyncio.Semaphore(0)
 
     async def execute(given: RequestContext, queue: Any) -> None:
-        await gate.wait()
         await publishing(COMPLETED)(given, queue)
+        ends.release()
 
     executor = SupervisedExecutor(Acting(execute), lambda: seen.append(executor.running))
-    tasks = [
-        asyncio.create_task(executor.execute(context(task_id=name), ended := Collector())) for name in "ab"
-    ]
-    await asyncio.sleep(0)
-    gate.set()
-    while not ended.states or ended.states[-1] != COMPLETED:
-        await asyncio.sleep(0)
+    tasks = [asyncio.create_task(executor.execute(context(task_id=name), Collector())) for name in "ab"]
+    for _ in tasks:
+        await ends.acquire()
     assert (executor.running, executor.total, repr(executor)[-10:]) == (2, 2, "2 running>")
     for name, state in (("a", WORKING), ("zz", COMPLETED), ("a", COMPLETED), ("b", COMPLETED)):
         executor.note_stored(Task(id=name, status=TaskStatus(state=state)))
@@ -181,17 +177,17 @@ async def test_a_cancellation_without_an_end(
 
 async def test_an_end_elsewhere() -> None:
     """An end that ``execute`` publishes while it is cancelled is the only one."""
-    cancelling, given = asyncio.Event(), context()
+    cancelling, ended, given = asyncio.Event(), asyncio.Event(), context()
 
     async def execute(context: RequestContext, queue: Any) -> None:
         await publishing(WORKING)(context, queue)
         await cancelling.wait()
-        await publishing(CANCELED)(context, queue)
+        await queue.enqueue_event(status(context, CANCELED))
+        ended.set()
 
     async def cancel(_context: RequestContext, _queue: Any) -> None:
         cancelling.set()
-        while queue.states[-1] != CANCELED:
-            await asyncio.sleep(0)
+        await ended.wait()
 
     executor, queue = SupervisedExecutor(Acting(execute, cancel)), Collector()
     running = asyncio.create_task(executor.execute(given, queue))
