@@ -1,4 +1,4 @@
-"""Show two nodes prove who they are to each other and answer calls, from certificates to shutdown.
+"""Show two nodes prove who they are to each other, answer calls and work as agents, from certificates to shutdown.
 
 Everything is real: the installed commands, UDP sockets and certificates in a temporary folder. Each step is
 printed with its command and what came back. Nothing is left behind, whatever happens.
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,20 +23,25 @@ from typing import IO
 BIN = Path(sys.executable).parent
 STATUS_PROGRAM = Path(__file__).resolve().parent.parent / "examples" / "status.py"
 NODES = ("east", "west")
-REFUSED = 4
-"""Exit code of ``tndrl`` where a certificate was refused by either side."""
+ECHO = {"east": "times=600,delay=0.1", "west": "chunk=6,delay=0.1"}
+"""How each node's agent answers: east takes a minute, west repeats the prompt in pieces."""
+FAILED, REFUSED = 1, 4
+"""Exit codes of ``tndrl`` where a call or task failed, and where a certificate was refused by either side."""
 STEP_LIMIT = 30.0
 """Seconds that one command, a node's start or its end may take."""
 
 NODE_CONFIG = """\
 version: v1
 server:
-  addr: 127.0.0.1:0
+  addr: {address}
 pki:
   dir: {name}
 stateDir: state-{name}
 control:
   admins: ["spiffe://tndrl/node/operator"]
+llm:
+  provider: echo
+  model: {echo}
 """
 
 CALLER_CONFIG = """\
@@ -72,7 +77,10 @@ class Demo:
     def play(self) -> None:
         """Show every step; raise DemoError at the first that fails."""
         self.make_identities()
-        addresses = {name: self.start_node(name) for name in NODES}
+        addresses = {}
+        for name in NODES:
+            self.step(f"Node {name} starts on a port of its own")
+            addresses[name] = self.start_node(name)
         for caller in ("operator", "stranger"):
             self.write(f"{caller}.yaml", CALLER_CONFIG.format(pki=caller, **addresses))
         self.step("The operator calls both: each call begins with both sides proving who they are")
@@ -83,10 +91,34 @@ class Demo:
         self.run("tndrl", "-c", "stranger.yaml", "ping", "east", expected=REFUSED)
         self.step("Ten lines of Python ask a node's status with a generated stub (examples/status.py)")
         self.run("python", str(STATUS_PROGRAM), addresses["east"], "operator")
+        self.play_agents(addresses["east"])
         self.step("The operator, who is in both nodes' control.admins, stops them")
         for name in NODES:
             self.run("tndrl", "-c", "operator.yaml", "shutdown", name)
         self.await_ends()
+
+    def play_agents(self, address: str) -> None:
+        """Show what agents do; east listens at ``address``."""
+        tndrl = ("tndrl", "-c", "operator.yaml")
+        self.step("Each node has an agent. Who it is is proven; what it says of itself is claimed")
+        self.run(*tndrl, "discover", "west")
+        self.step("A prompt, answered piece by piece")
+        self.run(*tndrl, "prompt", "west", "Every word of this comes back to you.", "-s")
+        self.step("A long task is cancelled, and whoever waits for it is told")
+        waiting = self.begin(*tndrl, "prompt", "east", "tick ", "-s")
+        self.run(*tndrl, "task", "cancel", "east", self.working_task(*tndrl))
+        self.finish(waiting)
+        self.step(
+            "A node is killed while it works. When it is back, the task says so, and the prompt resumes by itself"
+        )
+        waiting = self.begin(*tndrl, "prompt", "east", "tock ", "-s")
+        task = self.working_task(*tndrl)
+        self.show(("kill", "-9", str(self.nodes["east"].pid)))
+        self.nodes["east"].kill()
+        self.nodes["east"].wait(STEP_LIMIT)
+        self.start_node("east", address)
+        self.run(*tndrl, "task", "get", "east", task)
+        self.finish(waiting)
 
     def make_identities(self) -> None:
         """Create a CA with the identities of two nodes and the operator, and a stranger's of another CA."""
@@ -106,15 +138,14 @@ class Demo:
         self.show(("cat", *files, ">", f"{who}/ca.crt"))
         self.write(f"{who}/ca.crt", "".join((self.folder / file).read_text("ascii") for file in files))
 
-    def start_node(self, name: str) -> str:
+    def start_node(self, name: str, address: str = "127.0.0.1:0") -> str:
         """Start a node and return the address that its ready line names."""
-        self.step(f"Node {name} starts on a port of its own")
-        self.write(f"{name}.yaml", NODE_CONFIG.format(name=name))
+        self.write(f"{name}.yaml", NODE_CONFIG.format(name=name, address=address, echo=ECHO[name]))
         command = ["tndrl", "-c", f"{name}.yaml", "-o", "json", "serve"]
         self.show(command)
-        with (self.folder / f"{name}.log").open("w", encoding="utf-8") as log:
+        with (self.folder / f"{name}.log").open("a", encoding="utf-8") as log:
             node = self.nodes[name] = self.launch(command, log)
-        line = first_line(node)
+        line = first(node, lambda output: output.readline())
         self.check_interrupted()
         if not line:
             raise DemoError(f"node {name} did not become ready:\n{self.log(name)}")
@@ -170,8 +201,33 @@ class Demo:
             if child.stdout is not None:
                 child.stdout.close()
 
-    def run(self, *command: str, expected: int = 0) -> None:
-        """Run a command to its end and show it; raise DemoError unless it exits with ``expected``."""
+    def begin(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command, show what it writes first, and leave it running."""
+        self.show((*command, "&"))
+        child = self.launch(command, subprocess.STDOUT)
+        print_output(f"{first(child, lambda output: output.read(4))}...")
+        self.check_interrupted()
+        return child
+
+    def working_task(self, *tndrl: str) -> str:
+        """Return the ID of the task that east works on."""
+        for line in self.run(*tndrl, "-o", "json", "task", "list", "east").splitlines():
+            task = json.loads(line)
+            if task["state"] == "WORKING":
+                return str(task["task_id"])
+        raise DemoError(f"east works on nothing\n{self.log('east')}")
+
+    def finish(self, child: subprocess.Popen[str]) -> None:
+        """Wait for the end of a command that was left running; raise DemoError unless its task had failed."""
+        status = child.wait(STEP_LIMIT)
+        self.check_interrupted()
+        print(f"   and the prompt that was waiting ended with exit code {status}:")
+        print_output(child.stdout.read() if child.stdout is not None else "")
+        if status != FAILED:
+            raise DemoError(f"the prompt that was waiting exited with {status}, not {FAILED}")
+
+    def run(self, *command: str, expected: int = 0) -> str:
+        """Run a command to its end, show it and return its output; raise DemoError unless it exits as ``expected``."""
         self.show(command)
         child = self.launch(command, subprocess.STDOUT)
         output, _ = child.communicate(timeout=STEP_LIMIT)
@@ -180,6 +236,7 @@ class Demo:
         if child.returncode != expected:
             logs = "".join(self.log(name) for name in self.nodes)
             raise DemoError(f"'{' '.join(command)}' exited with {child.returncode}, not {expected}\n{logs}")
+        return output
 
     def resolve(self, command: Sequence[str]) -> list[str]:
         """Return ``command`` with the program's path in the environment that runs this script."""
@@ -193,7 +250,8 @@ class Demo:
 
     def show(self, command: Sequence[str]) -> None:
         """Print a command as a person would type it."""
-        print(f"   $ {' '.join(command)}", flush=True)
+        words = (f'"{word}"' if " " in word else word for word in command)
+        print(f"   $ {' '.join(words)}", flush=True)
 
     def write(self, name: str, text: str) -> None:
         """Write a file into the folder."""
@@ -204,15 +262,15 @@ class Demo:
         return (self.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
 
-def first_line(process: subprocess.Popen[str]) -> str:
-    """Return the first line that ``process`` prints within ``STEP_LIMIT`` seconds, or nothing."""
-    lines: SimpleQueue[str] = SimpleQueue()
+def first(process: subprocess.Popen[str], read: Callable[[IO[str]], str]) -> str:
+    """Return what ``read`` finds first in the output of ``process`` within ``STEP_LIMIT`` seconds, or nothing."""
+    found: SimpleQueue[str] = SimpleQueue()
     output = process.stdout
     if output is None:
         return ""
-    threading.Thread(target=lambda: lines.put(output.readline()), daemon=True).start()
+    threading.Thread(target=lambda: found.put(read(output)), daemon=True).start()
     try:
-        return lines.get(timeout=STEP_LIMIT)
+        return found.get(timeout=STEP_LIMIT)
     except Empty:
         return ""
 

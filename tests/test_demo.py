@@ -38,11 +38,13 @@ def is_in(process: psutil.Process, folder: Path) -> bool:
 
 
 def test_the_demo_shows_every_step(folder: Path) -> None:
-    """Certificates, two nodes, calls, a refusal, a Python program and the end, all with exit code 0."""
+    """Certificates, nodes, calls, a refusal, a Python program, agents and the end, all with exit code 0."""
     with start(folder, *COMMAND) as demo:
         printed, errors = demo.communicate()
     assert demo.returncode == 0, printed + errors
     for word in ("tndrl-pki init", "ping east", "status west", "status.py", "shutdown west", '"ready"'):
+        assert word in printed
+    for word in ("PROVEN", "Every word of this", "is CANCELED", "interrupted by restart"):
         assert word in printed
     assert "spiffe://tndrl/node/east" in printed
     assert printed.count("ended with exit code 0") == 2

@@ -1,7 +1,8 @@
-"""The example of a service of one's own, run as its first lines say."""
+"""The examples, run as their first lines say."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import socket
@@ -13,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-GREETER = Path(__file__).resolve().parents[1] / "examples" / "greeter"
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+GREETER = EXAMPLES / "greeter"
 BIN = Path(sys.executable).parent
 
 
@@ -49,3 +51,16 @@ def test_the_greeter_knows_who_calls(address: str, pki: Path) -> None:
     while (run := subprocess.run(command, capture_output=True, text=True, check=False)).returncode:
         assert time.monotonic() < deadline, run.stderr
     assert run.stdout == "Hello Ada, you are spiffe://tndrl/node/caller\n"
+
+
+def test_an_agents_answer_is_written(pki: Path) -> None:
+    """The answer comes in pieces and is whole in the end."""
+    options = ["--pki-dir", "node", "--state-dir", "state", "--server-addr", "127.0.0.1:0", "-o", "json"]
+    serve = [BIN / "tndrl", "serve", *options, "--llm-provider", "echo", "--llm-model", "times=3"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(serve, cwd=pki, text=True, **pipes) as node:
+        address = json.loads(node.stdout.readline())["address"]
+        command = [sys.executable, EXAMPLES / "agent.py", address, "caller", "hi "]
+        run = subprocess.run(command, cwd=pki, capture_output=True, text=True, check=False)
+        node.send_signal(signal.SIGINT)
+    assert (run.stdout, run.stderr) == ("hi hi hi \n", "")

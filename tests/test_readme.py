@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("example", ["status.py", "greeter/service.py", "greeter/client.py"])
+@pytest.mark.parametrize("example", ["status.py", "agent.py", "greeter/service.py", "greeter/client.py"])
 def test_python_blocks_are_the_examples(example: str) -> None:
     """Each example stands in the README as it is."""
     assert (ROOT / "examples" / example).read_text(encoding="utf-8") in blocks("python")
@@ -26,7 +26,7 @@ def test_python_blocks_are_the_examples(example: str) -> None:
 
 def test_there_is_no_other_python_block() -> None:
     """No Python stands in the README that no example has."""
-    assert len(blocks("python")) == 3
+    assert len(blocks("python")) == 4
 
 
 def test_make_targets_exist() -> None:

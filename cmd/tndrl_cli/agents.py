@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 GOOD = ("COMPLETED", "INPUT_REQUIRED", "AUTH_REQUIRED")
 """States in which an answer is no failure."""
+BAD = ("FAILED", "REJECTED", "CANCELED")
+"""States whose message is the reason, and no answer."""
 
 
 @asynccontextmanager
@@ -51,7 +53,9 @@ def text_of(parts: Iterable[Part]) -> str:
 def task_text(task: Task) -> str:
     """Return a task's answer: its artifacts, or its status's message where there are none."""
     artifacts = [text_of(artifact.parts) for artifact in task.artifacts]
-    return "\n".join(artifacts) if artifacts else text_of(task.status.message.parts)
+    if artifacts or state_name(task.status.state) in BAD:
+        return "\n".join(artifacts)
+    return text_of(task.status.message.parts)
 
 
 def state_name(state: int) -> str:
@@ -73,12 +77,15 @@ def updated(status: TaskStatus) -> str:
 
 
 def as_record(task: Task) -> dict[str, Any]:
-    """Return what identifies a task, and how it stands, as plain data."""
+    """Return what identifies a task, and how it stands, as plain data; with the reason if it ended badly."""
+    state = state_name(task.status.state)
+    reason = text_of(task.status.message.parts) if state in BAD else ""
     return {
         "task_id": task.id,
         "context_id": task.context_id,
-        "state": state_name(task.status.state),
+        "state": state,
         "updated": updated(task.status),
+        **({"reason": reason} if reason else {}),
     }
 
 
@@ -125,10 +132,14 @@ class AnswerWriter:
         elif text:
             self._write_text(text)
 
-    def finish(self) -> None:
-        """End the last line; raises TaskError if the task did not end well."""
-        if not self._at_line_start:
-            self._write_text("\n")
+    async def write(self, events: AsyncIterable[StreamResponse]) -> None:
+        """Write all events and end the last line; raises TaskError if the task did not end well."""
+        try:
+            async for event in events:
+                self.take(event)
+        finally:
+            if not self._at_line_start:
+                self._write_text("\n")
         check_outcome(self._address, self._task_id, self._state, self._reason)
 
     def _enter(self, task_id: str, context_id: str, status: TaskStatus) -> str:
@@ -136,7 +147,7 @@ class AnswerWriter:
         self._task_id, self._context_id = task_id, context_id
         self._state = state_name(status.state)
         text = text_of(status.message.parts)
-        if self._state in ("FAILED", "REJECTED", "CANCELED"):
+        if self._state in BAD:
             self._reason = text
             return ""
         if text == self._told:

@@ -43,10 +43,7 @@ def prompt(
 
 async def _stream(target: str, text: str, ids: dict[str, str], using: Invocation) -> ExitCode:
     async with agent_of(target, using) as agent:
-        writer = AnswerWriter(agent.address, using.output)
-        async for event in agent.stream(text, **ids):
-            writer.take(event)
-        writer.finish()
+        await AnswerWriter(agent.address, using.output).write(agent.stream(text, **ids))
     return ExitCode.DONE
 
 
@@ -61,7 +58,7 @@ async def _send(target: str, text: str, ids: dict[str, str], using: Invocation) 
         else:
             record, said = as_record(answer), task_text(answer)
         about = {"event": "answer", "address": agent.address, "identity": agent.identity}
-        if using.output.as_json or record["state"] not in ("FAILED", "REJECTED", "CANCELED"):
+        if using.output.as_json or said:
             using.output.write({**about, **record, "text": said}, readable(said))
-        check_outcome(agent.address, record["task_id"], record["state"], said)
+        check_outcome(agent.address, record["task_id"], record["state"], record.get("reason", ""))
     return ExitCode.DONE

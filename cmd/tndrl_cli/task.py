@@ -107,10 +107,7 @@ async def _cancel(target: str, task_id: str, using: Invocation) -> ExitCode:
 
 async def _watch(target: str, task_id: str, using: Invocation) -> ExitCode:
     async with agent_of(target, using) as agent:
-        writer = AnswerWriter(agent.address, using.output)
-        async for event in agent.watch(task_id):
-            writer.take(event)
-        writer.finish()
+        await AnswerWriter(agent.address, using.output).write(agent.watch(task_id))
     return ExitCode.DONE
 
 

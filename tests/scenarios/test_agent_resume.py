@@ -64,9 +64,11 @@ class Paced(AgentExecutor):
 
 
 @asynccontextmanager
-async def stage(folder: Path, executor: AgentExecutor) -> AsyncIterator[tuple[Relay, tndrl.Peer]]:
+async def stage(
+    folder: Path, executor: AgentExecutor, *, idle: int = 1
+) -> AsyncIterator[tuple[Relay, tndrl.Peer]]:
     """Yield a relay before a node with an agent, and the node as a peer behind the relay."""
-    ours = nodes.config(folder / "b", certs.node_leaf("b"), transport__idleTimeout=1)
+    ours = nodes.config(folder / "b", certs.node_leaf("b"), transport__idleTimeout=idle)
     node = tndrl.Node(nodes.config(folder / "a"), executor=executor)
     async with (
         node,
@@ -93,6 +95,22 @@ async def test_every_event_over_a_connection_of_its_own(short_dir, monkeypatch, 
         assert [sequence_of(event) for event in seen] == list(range(1, events + 1))
         assert "".join(map(_text, seen)) == "".join(f"{number} " for number in range(events - 3))
         assert relay.connections >= events
+
+
+async def test_a_node_that_falls_silent(short_dir, monkeypatch) -> None:
+    """While an answer is awaited the node is probed, so its silence is noticed long before QUIC gives up."""
+    monkeypatch.setattr("tndrl.agent.line.SILENCE", 0.1)
+    monkeypatch.setattr("tndrl.agent.line.PROBE_TIMEOUT", 0.2)
+    executor = Paced(10)
+    async with stage(short_dir, executor, idle=600) as (relay, peer), peer.agent() as agent:
+        seen: list[int | None] = []
+        async with asyncio.timeout(20):
+            async for event in agent.stream("count"):
+                seen.append(sequence_of(event))
+                relay.swallow()
+                executor.give_turn()
+        assert seen == list(range(1, 11))
+        assert relay.connections >= 10
 
 
 def _text(event: StreamResponse) -> str:

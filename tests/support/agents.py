@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import a2a.client  # noqa: F401 - before a2a.compat, which otherwise hides its 0.3 transport
@@ -27,6 +29,7 @@ from a2a.types import (
 )
 
 import tndrl
+from support import nodes
 from support.workshop import Tally
 from tndrl.agent.context import A2A_VERSION, SpiffeUser
 from tndrl.llm.provider import Turn
@@ -143,3 +146,22 @@ def answer_of(task: Task) -> str:
     """Return what an agent answered, in the manner of either version."""
     parts = [part for artifact in task.artifacts for part in artifact.parts] or task.status.message.parts
     return "".join(part.text for part in parts)
+
+
+@asynccontextmanager
+async def agent_node(
+    folder: Path, executor: AgentExecutor | None = None, **flags: object
+) -> AsyncIterator[tndrl.Node]:
+    """Run a node "a" with an agent, and stop it without waiting for what runs."""
+    async with tndrl.Node(nodes.config(folder / "a", **flags), executor=executor) as node:
+        try:
+            yield node
+        finally:
+            await node.stop(graceful=False)
+
+
+@asynccontextmanager
+async def calling(node: tndrl.Node, folder: Path, name: str = "b") -> AsyncIterator[tndrl.Peer]:
+    """Call a node as ``spiffe://tndrl/node/<name>``."""
+    async with nodes.calling(folder / name, name, node.address) as peer:
+        yield peer

@@ -54,11 +54,20 @@ class Relay:
             self._drop()
             self._own(self._reopen())
 
+    def swallow(self) -> None:
+        """Let nothing of the connection that runs pass any more; the port stays open, so nobody is told."""
+        self._forget()
+
     def _drop(self) -> None:
-        for transport in (self._front, self._back):
-            if transport is not None:
-                transport.abort()
-        self._front = self._back = None
+        if self._front is not None:
+            self._front.abort()
+            self._front = None
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._back is not None:
+            self._back.abort()
+            self._back = None
         self._known.clear()
         self._waiting.clear()
 

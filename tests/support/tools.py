@@ -41,8 +41,10 @@ def over_http(name: str = "web", *, token: str = "open") -> Iterator[ToolServer]
     with process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        yield ToolServer(name, url=url, headers={"Authorization": f"Bearer {token}"})
-        process.terminate()
+        try:
+            yield ToolServer(name, url=url, headers={"Authorization": f"Bearer {token}"})
+        finally:
+            process.terminate()
 
 
 async def written(path: Path, text: str) -> None:

@@ -21,7 +21,7 @@ from a2a.types.a2a_pb2 import (
 from tndrl.agent.discovery import MAX_ANSWER, a2a_channel, discover, wire
 from tndrl.agent.extensions import numbers_events
 from tndrl.agent.follow import Patience, Progress, is_lost
-from tndrl.agent.line import Line, own_errors
+from tndrl.agent.line import Line, attentive, own_errors
 from tndrl.agent.wire import Wire
 from tndrl.errors import AgentCallError, TndrlError, peer_text
 
@@ -76,7 +76,7 @@ class AgentClient:
         while True:
             try:
                 with own_errors(self._line):
-                    answer = await self._wire.send(message)
+                    answer = await attentive(self._line, self._wire.send(message))
             except TndrlError as failure:
                 if not self._may_repeat(failure, patience):
                     raise
@@ -149,7 +149,7 @@ class AgentClient:
                 while failure is None:
                     try:
                         with own_errors(self._line):
-                            event = await anext(events, None)
+                            event = await attentive(self._line, anext(events, None))
                     except TndrlError as error:
                         failure = error
                         continue

@@ -14,6 +14,7 @@ from tndrl.errors import (
     AgentCallError,
     ConnectError,
     ConnectionClosedError,
+    NoAgentError,
     StreamClosedError,
     TndrlError,
 )
@@ -105,7 +106,8 @@ class Patience:
 
 
 def is_lost(failure: TndrlError) -> bool:
-    """Whether the way to the agent was lost, rather than a call refused."""
+    """Whether the way to an agent that was found before was lost, rather than a call refused."""
     if isinstance(failure, AgentCallError):
         return failure.status in _LOST
-    return isinstance(failure, (ConnectError, ConnectionClosedError, StreamClosedError))
+    # A node that starts again lets callers in a little before its agent.
+    return isinstance(failure, (ConnectError, ConnectionClosedError, StreamClosedError, NoAgentError))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
+from contextlib import aclosing
 from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
@@ -191,10 +191,9 @@ class DurableHandler(DefaultRequestHandler):
     ) -> Message | None:
         """Take a message and have it worked on to the end, unless that was done before; return an answer."""
         owner, message = context.user.user_name, params.message
-        async with self._turn(message.task_id):
-            claim = await self._messages.claim(
-                owner, message.message_id, message.task_id or str(uuid.uuid4())
-            )
+        task_id = message.task_id or str(uuid.uuid4())
+        async with self._turns.setdefault(task_id, asyncio.Lock()):
+            claim = await self._messages.claim(owner, message.message_id, task_id)
             if not claim.is_new:
                 claimed.set_result(claim)
                 return claim.answer
@@ -227,12 +226,6 @@ class DurableHandler(DefaultRequestHandler):
         """Asked here because the SDK leaves two tasks behind when it is the one to find out."""
         stored = await self._store.get(task_id, context)
         return stored is None or stored.task.status.state in TERMINAL_TASK_STATES
-
-    def _turn(self, task_id: str) -> AbstractAsyncContextManager[Any]:
-        """Return the lock of a task that a message names; a new task needs none."""
-        if not task_id:
-            return nullcontext()
-        return self._turns.setdefault(task_id, asyncio.Lock())
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run ``work`` even if its caller goes away."""

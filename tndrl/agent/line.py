@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -13,6 +14,13 @@ from google.protobuf.message import Error as ProtobufError
 
 from tndrl.errors import AgentCallError, NoAgentError, TndrlError
 from tndrl.transport.codes import ErrorCode
+
+Answer = TypeVar("Answer")
+
+SILENCE = 3.0
+"""Seconds without an answer after which the connection is probed, again and again."""
+PROBE_TIMEOUT = 3.0
+"""Seconds that the peer has to answer a probe."""
 
 
 class Line(Protocol):
@@ -25,8 +33,26 @@ class Line(Protocol):
     def failure(self) -> TndrlError | None:
         """Why the connection failed or ended last; None while it lives."""
 
+    async def probe(self, timeout: float) -> None:
+        """Make sure that the connection lives, and give it up if no answer comes within ``timeout`` seconds."""
+
     def channel(self, stream_type: int, *, options: Sequence[tuple[str, Any]] = ()) -> grpc.aio.Channel:
         """Return a channel to the peer's services of ``stream_type``, which connects again after a loss."""
+
+
+async def attentive(line: Line, answer: Awaitable[Answer]) -> Answer:
+    """Return ``answer``, which may take its time, as long as the peer that is to give it lives.
+
+    A crashed peer would otherwise be noticed by QUIC's idle timeout only, and not at all while others call it.
+    """
+    waiting = asyncio.ensure_future(answer)
+    try:
+        while not (await asyncio.wait({waiting}, timeout=SILENCE))[0]:
+            await line.probe(PROBE_TIMEOUT)
+        return waiting.result()
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
 
 
 @contextmanager

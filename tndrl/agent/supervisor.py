@@ -9,8 +9,8 @@ from collections.abc import Callable
 from a2a.server.agent_execution import AgentExecutor, RequestContext
 from a2a.server.events import EventQueue
 from a2a.server.events.event_queue import Event
-from a2a.types import Message, Task, TaskArtifactUpdateEvent, TaskState
-from a2a.utils.errors import A2AError
+from a2a.types import Message, Task, TaskArtifactUpdateEvent, TaskState, TaskStatusUpdateEvent
+from a2a.utils.errors import A2AError, InvalidAgentResponseError
 
 from pki.errors import shown
 from tndrl.agent.answers import INTERRUPTED, TERMINAL, status, submitted
@@ -25,10 +25,15 @@ STORE_TIMEOUT = 10.0
 
 
 class Outlet(EventQueue):
-    """Hands events on, and knows in which state they leave their task."""
+    """Hands events of one task on, and knows in which state they leave it.
 
-    def __init__(self, queue: EventQueue, task: Task | None) -> None:
+    What the SDK would end the task's stream for is raised where the executor publishes it: it would not be stored.
+    """
+
+    def __init__(self, queue: EventQueue, context: RequestContext) -> None:
         self._queue = queue
+        self._task_id = context.task_id
+        task = context.current_task
         self.state = task.status.state if task is not None else None
         self.answered = False
         self.stored = asyncio.Event()  # the task's end, in the store
@@ -39,14 +44,29 @@ class Outlet(EventQueue):
         return self.answered or self.state in TERMINAL or self.state in INTERRUPTED
 
     async def enqueue_event(self, event: Event) -> None:
-        """Hand an event on."""
+        """Hand an event on.
+
+        Raises InvalidAgentResponseError for one of another task, a status before there is a task, and a message
+        beside a task or a second one.
+        """
         if isinstance(event, Message):
+            if self.state is not None or self.answered:
+                raise InvalidAgentResponseError(message="the agent sent a message beside another answer")
             self.answered = True
-        elif not isinstance(event, TaskArtifactUpdateEvent):
+        else:
+            self._note(event)
+        await self._queue.enqueue_event(event)
+
+    def _note(self, event: Task | TaskStatusUpdateEvent | TaskArtifactUpdateEvent) -> None:
+        task_id = event.id if isinstance(event, Task) else event.task_id
+        if self.answered or task_id != self._task_id:
+            raise InvalidAgentResponseError(message="the agent sent an event of another task")
+        if not isinstance(event, TaskArtifactUpdateEvent):
+            if self.state is None and not isinstance(event, Task):
+                raise InvalidAgentResponseError(message="the agent sent a status before the task")
             self.state = event.status.state
         elif self.state is None:
             self.state = TaskState.TASK_STATE_WORKING
-        await self._queue.enqueue_event(event)
 
 
 class SupervisedExecutor(AgentExecutor):
@@ -85,7 +105,7 @@ class SupervisedExecutor(AgentExecutor):
         task, task_id = context.current_task, context.task_id or ""
         if task is not None and task.status.state in TERMINAL:
             return  # the message waited behind one that ended the task
-        outlet = self._outlets[task_id] = Outlet(event_queue, task)
+        outlet = self._outlets[task_id] = Outlet(event_queue, context)
         self._running += 1
         self._total += 1
         self._on_change()
@@ -101,7 +121,7 @@ class SupervisedExecutor(AgentExecutor):
     async def cancel(self, context: RequestContext, event_queue: EventQueue) -> None:
         """Cancel a task, with the help of ``inner`` or without."""
         task_id = context.task_id or ""
-        outlet = self._outlets.get(task_id) or Outlet(event_queue, context.current_task)
+        outlet = self._outlets.get(task_id) or Outlet(event_queue, context)
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 await self._inner.cancel(context, outlet)

@@ -67,6 +67,13 @@ class Peer:
         session = await self._dialer.dial(self._target)
         await session.wait_confirmed()
 
+    async def probe(self, timeout: float) -> None:
+        """Make sure that the connection lives: a node that crashed says nothing.
+
+        If it does not answer within ``timeout`` seconds the connection is given up, and its calls fail. Safe to cancel.
+        """
+        await self._dialer.probe(self._target, timeout)
+
     @property
     def failure(self) -> TndrlError | None:
         """Why the connection failed or ended last; None while it lives."""

@@ -28,6 +28,7 @@ from tndrl.errors import (
 from tndrl.transport.channels import REFUSAL_TIMEOUT, ChannelSocket
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings
+from tndrl.transport.failures import silence
 from tndrl.transport.identity import ServerPolicy, server_name
 from tndrl.transport.loop_bound import LoopBoundChannel
 from tndrl.transport.quic_stream import QuicStream
@@ -150,6 +151,23 @@ class MuxDialer:
         if isinstance(outcome, TndrlError):
             raise outcome
         return outcome
+
+    async def probe(self, target: Target, timeout: float) -> None:
+        """Make sure that the connection to ``target``, if there is one, lives: a node that crashed says nothing.
+
+        One that does not answer a PING within ``timeout`` seconds is given up, which its calls then raise. Safe to
+        cancel.
+        """
+        session = self._sessions.get(target)
+        if session is None or session.is_closed:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await session.ping()
+        except TimeoutError:
+            session.abandon(silence(str(target), timeout))
+        except TndrlError:
+            logger.debug("the connection to %s ended while it was probed", target)
 
     async def open_stream(self, target: Target, stream_type: int) -> QuicStream:
         """Open a stream of ``stream_type`` to ``target``; dials if there is no connection. Raises TndrlError."""

@@ -84,13 +84,16 @@ def explain_refusal(label: str, refusal: SvidError) -> PeerCertificateError:
 
 
 def _silence(label: str, *, established: bool, timeout: float) -> TndrlError:
-    if not established:
-        return NoAnswerError(label, timeout)
+    return silence(label, timeout) if established else NoAnswerError(label, timeout)
+
+
+def silence(label: str, seconds: float) -> ConnectionClosedError:
+    """Return the exception for a connection on which nothing was heard for ``seconds``."""
     return ConnectionClosedError(
         label,
         code=0,
         code_name="idle timeout",
         application=False,
         remote=False,
-        reason=f"nothing heard for {timeout:g} s",
+        reason=f"nothing heard for {seconds:g} s",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -35,10 +36,11 @@ def write(capsys):
     """Returns what a person, or a program, is shown of events."""
 
     def shown(*events: StreamResponse, as_json: bool = False) -> str:
-        writer = AnswerWriter("a:1", Output(as_json=as_json))
-        for event in events:
-            writer.take(event)
-        writer.finish()
+        async def coming():
+            for event in events:
+                yield event
+
+        asyncio.run(AnswerWriter("a:1", Output(as_json=as_json)).write(coming()))
         return capsys.readouterr().out
 
     return shown
@@ -101,6 +103,8 @@ def test_records():
         "state": "COMPLETED",
         "updated": "",
     }
+    failed = Task(status=TaskStatus(state=FAILED, message=scripted.said("broken")))
+    assert (as_record(failed)["reason"], task_text(failed)) == ("broken", "")
     assert message_record(scripted.said("hi")) == {"role": "agent", "text": "hi"}
 
 
@@ -155,10 +159,11 @@ def test_a_task_as_it_is(write):
     assert write(StreamResponse(task=task)) == "all\n"
 
 
-def test_a_failure(write):
-    """The reason is in the error, and what came before it is shown."""
+def test_a_failure(write, capsys):
+    """The reason is in the error, and what came before it is shown, on a line that is ended."""
     with pytest.raises(TaskError, match="is FAILED: broken"):
         write(scripted.chunk("begun"), scripted.status(FAILED, "broken"))
+    assert capsys.readouterr().out == "begun\n"
 
 
 def test_objects(write):

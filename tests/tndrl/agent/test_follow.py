@@ -99,7 +99,7 @@ async def test_progress_renews_patience() -> None:
         (AgentCallError("a:1", "UNAVAILABLE", ""), True),
         (AgentCallError("a:1", "NOT_FOUND", ""), False),
         (CertificateRefusedError("a:1", 48, "unknown_ca", ""), False),
-        (NoAgentError("a:1"), False),
+        (NoAgentError("a:1"), True),
     ],
 )
 def test_losses_are_told_from_refusals(failure: Exception, lost: bool) -> None:

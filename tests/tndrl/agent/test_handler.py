@@ -1,7 +1,8 @@
 """Requests answered so that nothing is lost or done twice."""
 
 import asyncio
-from contextlib import aclosing
+import random
+from contextlib import aclosing, suppress
 
 import pytest
 from a2a.types.a2a_pb2 import (
@@ -24,6 +25,7 @@ from a2a.utils.errors import (
     UnsupportedOperationError,
 )
 
+from support.agents import Puppet
 from support.durable import (
     ALICE,
     BOB,
@@ -40,8 +42,12 @@ from support.durable import (
     numbers,
     request,
 )
+from support.workshop import Tally
+from tndrl.agent.executor import PromptExecutor
 from tndrl.agent.extensions import SEQUENCE
 from tndrl.agent.supervisor import SupervisedExecutor
+
+ENDS = (COMPLETED, CANCELED, FAILED)
 
 
 @pytest.fixture
@@ -245,7 +251,10 @@ class TestFollowUp:
         """A message that waited while its task ended is refused, and may be repeated."""
         first = await send(handler, at_once=True)
         second = asyncio.create_task(send(handler, task_id=first.id))
-        await asyncio.sleep(0)
+        for _ in range(
+            10
+        ):  # the database serves one after the other, so the second had all the time it wants
+            await handler.on_get_task(GetTaskRequest(id=first.id), caller())
         gate.set()
         with pytest.raises(UnsupportedOperationError):
             await second
@@ -359,6 +368,47 @@ class TestCancel:
         events = await every(subscribe(handler, first.id, 0))
         assert [event.status.state for event in events if hasattr(event, "status")].count(CANCELED) == 1
 
+    @pytest.mark.parametrize(
+        "count", [100, pytest.param(1000, marks=[pytest.mark.long, pytest.mark.timeout(300)])]
+    )
+    async def test_races_the_end(self, tmp_path, count):
+        """A task that is canceled while it completes has one end, which all are told alike."""
+        dice = random.Random(count)
+        provider = Puppet("a", then="hold")
+        executor = SupervisedExecutor(PromptExecutor(provider))
+        ends = set()
+        async with handling(executor, tmp_path) as handler:
+            for _ in range(count):
+                ends.add(await race(handler, provider, dice))
+        assert ends == {COMPLETED, CANCELED}
+
+
+async def race(handler, provider, dice):
+    """Cancel a task about when its provider ends; return the state it ended in."""
+    provider.released = Tally()
+    events = stream(handler)
+    seen = [await anext(events) for _ in range(3)]
+    released = asyncio.create_task(later(dice.uniform(0, 0.01), provider.released.add))
+    canceled = False
+    with suppress(TaskNotCancelableError):
+        await later(dice.uniform(0, 0.005))
+        canceled = (await cancel(handler, seen[0].id)).status.state == CANCELED
+    await released
+    seen += await every(events)
+    ends = [
+        event.status.state for event in seen if getattr(event, "status", None) and event.status.state in ENDS
+    ]
+    task = await handler.on_get_task(GetTaskRequest(id=seen[0].id), caller())
+    assert numbers(seen) == list(range(1, len(seen) + 1))
+    assert ends == [task.status.state] == [CANCELED if canceled else COMPLETED]
+    return task.status.state
+
+
+async def later(seconds, then=lambda: None):
+    """Call ``then`` after some time."""
+    await asyncio.sleep(seconds)
+    then()
+
 
 class TestFaults:
     @pytest.mark.parametrize("error", [ContentTypeNotSupportedError("no pictures"), ValueError("secret")])
@@ -402,7 +452,7 @@ class TestFaults:
             assert numbers(await every(subscribe(handler, events[0].id, 0))) == [1, 2, 3, 4]
 
     @pytest.mark.parametrize("field", ["message_id", "context_id"])
-    @pytest.mark.parametrize("text", ["x" * 129, "a\0b"])
+    @pytest.mark.parametrize("text", ["x" * 129, "a\0b"], ids=["long", "nul"])
     async def test_bad_ids(self, handler, field, text):
         """IDs that callers make up are bounded."""
         with pytest.raises(InvalidParamsError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import grpc
@@ -11,7 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc.aio import AioRpcError, Metadata
 
 from support.scripted_agent import UnixLine
-from tndrl.agent.line import own_errors
+from tndrl.agent.line import attentive, own_errors
 from tndrl.errors import AgentCallError, NoAgentError, PortClosedError
 
 LINE = UnixLine(Path("/nowhere"))
@@ -71,3 +72,36 @@ def test_bugs_stay_bugs() -> None:
     """Anything else is not touched."""
     with pytest.raises(KeyError), own_errors(LINE):
         raise KeyError
+
+
+async def test_a_quick_answer_needs_no_probe() -> None:
+    """Where answers come nobody asks whether the peer lives."""
+    line = UnixLine(Path("/nowhere"))
+    assert await attentive(line, asyncio.sleep(0, "answer")) == "answer"
+    assert line.probes == 0
+
+
+async def test_a_silent_peer_is_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there is no answer the peer is probed, and its end ends the waiting."""
+    monkeypatch.setattr("tndrl.agent.line.SILENCE", 0.01)
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    class Dying(UnixLine):
+        async def probe(self, timeout: float) -> None:
+            await super().probe(timeout)
+            if self.probes == 3:
+                answer.set_exception(PortClosedError("a:1"))
+
+    line = Dying(Path("/nowhere"))
+    with pytest.raises(PortClosedError):
+        await attentive(line, answer)
+    assert line.probes == 3
+
+
+async def test_waiting_that_is_cancelled_leaves_nothing() -> None:
+    """What was waited for is cancelled too."""
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0):
+            await attentive(LINE, answer)
+    assert answer.cancelled()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from a2a.server.agent_execution import RequestContext
 from a2a.types import Message, Task, TaskState, TaskStatus
-from a2a.utils.errors import InvalidParamsError, UnsupportedOperationError
+from a2a.utils.errors import InvalidAgentResponseError, InvalidParamsError, UnsupportedOperationError
 
 from support.agents import CANCELED, COMPLETED, FAILED, WORKING, Acting, Collector, context
 from tndrl.agent import supervisor
@@ -18,6 +18,7 @@ from tndrl.agent.supervisor import SupervisedExecutor
 
 INPUT_REQUIRED = TaskState.TASK_STATE_INPUT_REQUIRED
 SUBMITTED = TaskState.TASK_STATE_SUBMITTED
+RUNNING = Task(id="t", context_id="c", status=TaskStatus(state=WORKING))
 GENERIC = "the agent failed; the log of its node says why"
 
 Steps = Callable[[RequestContext, Any], Awaitable[None]]
@@ -117,20 +118,16 @@ async def test_a_message_that_came_too_late() -> None:
 
 async def test_running_tasks_are_counted() -> None:
     """A task runs from its start until its end is stored, and each change is told."""
-    gate, seen = asyncio.Event(), []
+    seen, ends = [], asyncio.Semaphore(0)
 
     async def execute(given: RequestContext, queue: Any) -> None:
-        await gate.wait()
         await publishing(COMPLETED)(given, queue)
+        ends.release()
 
     executor = SupervisedExecutor(Acting(execute), lambda: seen.append(executor.running))
-    tasks = [
-        asyncio.create_task(executor.execute(context(task_id=name), ended := Collector())) for name in "ab"
-    ]
-    await asyncio.sleep(0)
-    gate.set()
-    while not ended.states or ended.states[-1] != COMPLETED:
-        await asyncio.sleep(0)
+    tasks = [asyncio.create_task(executor.execute(context(task_id=name), Collector())) for name in "ab"]
+    for _ in tasks:
+        await ends.acquire()
     assert (executor.running, executor.total, repr(executor)[-10:]) == (2, 2, "2 running>")
     for name, state in (("a", WORKING), ("zz", COMPLETED), ("a", COMPLETED), ("b", COMPLETED)):
         executor.note_stored(Task(id=name, status=TaskStatus(state=state)))
@@ -152,7 +149,7 @@ async def test_an_end_that_is_not_stored(
 async def test_a_good_cancellation() -> None:
     """An executor that ends the task as it should is left to it."""
     executor = SupervisedExecutor(Acting(publishing(), publishing(CANCELED)))
-    await executor.cancel(context(), queue := Collector())
+    await executor.cancel(context(task=RUNNING), queue := Collector())
     assert queue.states == [SUBMITTED, CANCELED]
 
 
@@ -160,7 +157,7 @@ async def test_a_good_cancellation() -> None:
 async def test_a_cancellation_that_says_nothing(fault: Exception | None) -> None:
     """An executor that cannot cancel, or does so in silence, has its task CANCELED all the same."""
     executor = SupervisedExecutor(Acting(publishing(), publishing(then=fault)))
-    await executor.cancel(context(), queue := Collector())
+    await executor.cancel(context(task=RUNNING), queue := Collector())
     assert queue.states == [CANCELED]
 
 
@@ -174,24 +171,24 @@ async def test_a_cancellation_without_an_end(
         await asyncio.Event().wait()
 
     executor = SupervisedExecutor(Acting(publishing(), hang))
-    await executor.cancel(context(), queue := Collector())
+    await executor.cancel(context(task=RUNNING), queue := Collector())
     assert queue.states == [CANCELED]
     assert "did not cancel" in caplog.text
 
 
 async def test_an_end_elsewhere() -> None:
     """An end that ``execute`` publishes while it is cancelled is the only one."""
-    cancelling, given = asyncio.Event(), context()
+    cancelling, ended, given = asyncio.Event(), asyncio.Event(), context()
 
     async def execute(context: RequestContext, queue: Any) -> None:
         await publishing(WORKING)(context, queue)
         await cancelling.wait()
-        await publishing(CANCELED)(context, queue)
+        await queue.enqueue_event(status(context, CANCELED))
+        ended.set()
 
     async def cancel(_context: RequestContext, _queue: Any) -> None:
         cancelling.set()
-        while queue.states[-1] != CANCELED:
-            await asyncio.sleep(0)
+        await ended.wait()
 
     executor, queue = SupervisedExecutor(Acting(execute, cancel)), Collector()
     running = asyncio.create_task(executor.execute(given, queue))
@@ -200,3 +197,42 @@ async def test_an_end_elsewhere() -> None:
     assert (queue.states.count(CANCELED), late.events) == (1, [])
     executor.note_stored(Task(id=given.task_id, status=TaskStatus(state=CANCELED)))
     await running
+
+
+async def _status_first(context: RequestContext, queue: Any) -> None:
+    await queue.enqueue_event(status(context, COMPLETED))
+
+
+async def _anothers(context: RequestContext, queue: Any) -> None:
+    await queue.enqueue_event(Task(id="another"))
+
+
+async def _two_messages(_context: RequestContext, queue: Any) -> None:
+    for _ in range(2):
+        await queue.enqueue_event(Message(message_id="m"))
+
+
+async def _message_then_task(context: RequestContext, queue: Any) -> None:
+    await queue.enqueue_event(Message(message_id="m"))
+    await queue.enqueue_event(submitted(context))
+
+
+@pytest.mark.parametrize("execute", [_status_first, _anothers, _two_messages, _message_then_task])
+async def test_events_against_the_rules(execute: Steps) -> None:
+    """What the SDK would give a task up for is the executor's error, and is not handed on."""
+    with pytest.raises(InvalidAgentResponseError):
+        await supervised(execute)
+
+
+async def test_a_message_beside_a_task() -> None:
+    """So is a message of an agent that has made a task, which has FAILED then."""
+
+    async def execute(context: RequestContext, queue: Any) -> None:
+        await queue.enqueue_event(submitted(context))
+        await queue.enqueue_event(Message(message_id="m"))
+
+    queue = await supervised(execute)
+    assert (queue.states, queue.reason) == (
+        [SUBMITTED, FAILED],
+        "the agent sent a message beside another answer",
+    )

@@ -99,12 +99,25 @@ async def test_a_program_that_crashed_is_started_again():
 
 
 async def test_prompts_share_what_is_opened_again():
-    """Several that find the connection lost do not close each other's."""
+    """Several that find the connection lost end up on one new one."""
     async with opened(tools.over_stdio()) as session:
         await session.tools()
         with pytest.raises(ToolFailedError):
             await session.call("crash", {})
         assert await asyncio.gather(*(names(session) for _ in range(5))) == [ALL] * 5
+
+
+async def test_who_is_late_to_find_a_connection_lost_leaves_the_new_one_alone():
+    """Only the one that failed is given up."""
+    async with opened(tools.odd()) as session:
+        await session.tools()
+        lost = session._connection
+        await session.aclose()
+        await session.tools()
+        opened_since = session._connection
+        await session._drop(lost)
+        assert session._connection is opened_since
+        assert await names(session) == {"tool1"}
 
 
 async def test_tools_that_are_left_out_are_not_listed():
