@@ -138,7 +138,12 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             return self._wrap_unary(behaviour)  # writes with context.write()
 
         def respond_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
-            stream = self._admit_in_thread(context)
+            stream = context.peer()
+            if (refusal := self._enter(stream)) is not None:
+                # abort() raises, and nobody looks at what a generator raised in its thread.
+                context.set_code(refusal[0])
+                context.set_details(refusal[1])
+                return
             try:
                 yield from behaviour(request, context)
             finally:
