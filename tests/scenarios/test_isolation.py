@@ -15,16 +15,17 @@ from support.workshop import Work, stub_of
 LIMIT = 0.050
 """Seconds that a Ping may take."""
 
+ATTEMPTS = 3
+"""What the rest of the machine does can spoil one; a service that holds up another spoils each."""
+
 pytestmark = pytest.mark.serial
 
 
-@pytest.mark.parametrize("how", ["block", "spin"])
-@pytest.mark.parametrize("seconds", [2.0, pytest.param(5.0, marks=pytest.mark.long)])
-async def test_ping_beside_a_handler_that_hogs(short_dir: Path, how: str, seconds: float) -> None:
-    """While a handler sleeps without await, or computes, every Ping is answered within 50 ms."""
+async def pings_beside(folder: Path, how: str, seconds: float) -> list[float]:
+    """Return the seconds that Pings take while a handler of the same node hogs its thread."""
     async with (
-        processes.serving(short_dir / "a") as node,
-        nodes.calling(short_dir / "b", "b", node.address) as peer,
+        processes.serving(folder / "a") as node,
+        nodes.calling(folder / "b", "b", node.address) as peer,
     ):
         control = nodes.control(peer)
         await nodes.ping(control)
@@ -37,8 +38,19 @@ async def test_ping_beside_a_handler_that_hogs(short_dir: Path, how: str, second
             await nodes.ping(control)
             took.append(time.perf_counter() - began)
             await asyncio.sleep(0.005)
-        assert len(took) > seconds * 20
-        assert max(took) < LIMIT, (
+    return took
+
+
+@pytest.mark.parametrize("how", ["block", "spin"])
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(5.0, marks=pytest.mark.long)])
+async def test_ping_beside_a_handler_that_hogs(short_dir: Path, how: str, seconds: float) -> None:
+    """While a handler sleeps without await, or computes, every Ping is answered within 50 ms."""
+    seen = []
+    for _ in range(ATTEMPTS):
+        took = await pings_beside(short_dir, how, seconds)
+        seen.append(
             f"p50 {statistics.median(took) * 1000:.1f} ms, max {max(took) * 1000:.1f} ms of {len(took)}"
         )
-        del hog, answer, control
+        if max(took) < LIMIT and len(took) > seconds * 20:
+            return
+    pytest.fail("; ".join(seen))

@@ -21,6 +21,9 @@ logger = logging.getLogger("tndrl.transport")
 OpenStream = Callable[[], Awaitable[QuicStream]]
 """Opens the QUIC stream behind one local connection; raises TndrlError."""
 
+ACCEPT_PAUSE = 0.1
+"""Seconds before the next try, where the system refused a connection."""
+
 REFUSAL_TIMEOUT = 5.0
 """Seconds a local gRPC client has for its first call, which is told why there is no connection."""
 
@@ -56,7 +59,14 @@ class ChannelSocket:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            connection, _name = await loop.sock_accept(self._listener)
+            try:
+                connection, _name = await loop.sock_accept(self._listener)
+            except (
+                OSError
+            ) as error:  # no descriptors left, for instance: a pause, not the end of all channels
+                logger.warning("a channel of %s cannot be opened: %s", self.target, error)
+                await asyncio.sleep(ACCEPT_PAUSE)
+                continue
             if not is_own_process(connection):
                 self.refused += 1
                 logger.warning("another process tried to use a channel of this one; refused")

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import grpc.aio
 
@@ -262,7 +262,7 @@ class MuxDialer:
             raise NameResolutionError(str(target), error.strerror or str(error)) from error
         except UnicodeError as error:  # a label that is empty or over 63 characters
             raise NameResolutionError(str(target), "it is no host name") from error
-        return [(family, cast("Address", address)) for family, _type, _protocol, _name, address in infos]
+        return [(family, address) for family, _type, _protocol, _name, address in infos]
 
     async def _handshake(self, target: Target, family: int, address: Address) -> Session:
         policy = ServerPolicy(self._credentials.bundle, target.host, target.expected)

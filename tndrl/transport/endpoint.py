@@ -78,6 +78,7 @@ class Endpoint:
             on_datagram=self._receive,
             on_batch=self._flush_batch,
             on_port_closed=self._port_closed,
+            answer_from_destination=server is not None,
         )
 
     @property

@@ -116,8 +116,11 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             return call_in_thread
 
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-            await self._admit(context)
-            return await behaviour(request, context)
+            departure = await self._admit(context)
+            try:
+                return await behaviour(request, context)
+            finally:
+                departure.note()
 
         return call
 
@@ -128,17 +131,25 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             async def respond(
                 request: object, context: grpc.aio.ServicerContext[Any, Any]
             ) -> AsyncIterator[object]:
-                await self._admit(context)
-                async with aclosing(behaviour(request, context)) as responses:
-                    async for response in responses:
-                        yield response
+                departure = await self._admit(context)
+                try:
+                    async with aclosing(behaviour(request, context)) as responses:
+                        async for response in responses:
+                            yield response
+                finally:
+                    departure.note()
 
             return respond
         if inspect.iscoroutinefunction(function):
             return self._wrap_unary(behaviour)  # writes with context.write()
 
         def respond_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
-            stream = self._admit_in_thread(context)
+            stream = context.peer()
+            if (refusal := self._enter(stream)) is not None:
+                # abort() raises, and nobody looks at what a generator raised in its thread.
+                context.set_code(refusal[0])
+                context.set_details(refusal[1])
+                return
             try:
                 yield from behaviour(request, context)
             finally:
@@ -148,16 +159,13 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
     # The name of the stream is kept for leaving: after its call, context.peer() is a read of freed memory in grpcio.
 
-    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> _Departure:
         stream = context.peer()
         if (refusal := self._enter(stream)) is not None:
             await context.abort(*refusal)
-
-        # Later than the handler's return: a drain must not cut what is still being written.
-        def leave(_context: object) -> None:
-            self._gate.leave(stream)
-
-        context.add_done_callback(leave)  # type: ignore[arg-type] # the stubs name the parameter, grpcio does not
+        departure = _Departure(self._gate, stream)
+        context.add_done_callback(departure.note)  # type: ignore[arg-type] # the stubs name the parameter
+        return departure
 
     def _admit_in_thread(self, context: grpc.ServicerContext) -> str:
         stream = context.peer()
@@ -172,6 +180,24 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         if (refusal := self._gate.enter(stream)) is None:
             registry.enter(peer)
         return refusal
+
+
+class _Departure:
+    """Lets a call go once its handler has returned and its answer is written, whichever comes last.
+
+    A drain must cut neither what is still being written nor a handler that cleans up after a cancelled call.
+    """
+
+    def __init__(self, gate: CallGate, stream: str) -> None:
+        self._gate = gate
+        self._stream = stream
+        self._awaited = 2
+
+    def note(self, _context: object = None) -> None:
+        """One of the two has happened."""
+        self._awaited -= 1
+        if not self._awaited:
+            self._gate.leave(self._stream)
 
 
 def _function_of(behaviour: Callable[..., Any]) -> Callable[..., Any]:

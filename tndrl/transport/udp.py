@@ -8,6 +8,9 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
+
+from tndrl.transport.source import CONTROL_SPACE, ask_for_source, source_of
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -21,7 +24,8 @@ _IP_RECVERR = 11
 _IPV6_RECVERR = 25
 _MSG_ERRQUEUE = 0x2000
 
-Address = tuple[str, int] | tuple[str, int, int, int]
+Address = tuple[Any, ...]
+"""A socket address of Python's. Where a socket listens on every address, the own one follows, as a control message."""
 
 
 def bind_udp(host: str, port: int) -> socket.socket:
@@ -87,6 +91,7 @@ class UdpSocket:
         on_datagram: Callable[[bytes, Address], None],
         on_batch: Callable[[], None],
         on_port_closed: Callable[[Address], None],
+        answer_from_destination: bool = False,
     ) -> None:
         self._sock = sock
         self._on_datagram = on_datagram
@@ -94,13 +99,14 @@ class UdpSocket:
         self._on_port_closed = on_port_closed
         self._loop = asyncio.get_running_loop()
         self.address: Address = sock.getsockname()
+        self._tells_source = answer_from_destination and ask_for_source(sock)
         self._loop.add_reader(sock.fileno(), self._read)
 
     def send(self, data: bytes, address: Address) -> None:
         """Send one datagram. One that the system does not take now is lost, as the network may lose it too."""
         for _attempt in range(2):
             try:
-                self._sock.sendto(data, address)
+                self._send(data, address)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -110,6 +116,20 @@ class UdpSocket:
                     return
             else:
                 return
+
+    def _send(self, data: bytes, address: Address) -> None:
+        if isinstance(address[-1], tuple):
+            *destination, source = address
+            self._sock.sendmsg([data], [source], 0, tuple(destination))
+        else:
+            self._sock.sendto(data, address)
+
+    def _receive(self) -> tuple[bytes, Address]:
+        if not self._tells_source:
+            return self._sock.recvfrom(MAX_DATAGRAM)
+        data, ancillary, _flags, address = self._sock.recvmsg(MAX_DATAGRAM, CONTROL_SPACE)
+        source = source_of(ancillary)
+        return data, address if source is None else (*address, source)
 
     def close(self) -> None:
         """Close the socket. Calling it again does nothing."""
@@ -122,7 +142,7 @@ class UdpSocket:
             if self._sock.fileno() == -1:
                 return
             try:
-                data, address = self._sock.recvfrom(MAX_DATAGRAM)
+                data, address = self._receive()
             except BlockingIOError:
                 self._read_errors()
                 break
