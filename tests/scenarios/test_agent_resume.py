@@ -138,7 +138,10 @@ async def test_a_prompt_without_a_stream_is_repeated(short_dir, monkeypatch) -> 
 
 async def test_probing_a_node_that_is_gone(short_dir) -> None:
     """There is nothing to give up: why it went is known already."""
-    async with nodes.running(short_dir / "a") as node, nodes.calling(short_dir / "b", "b", node.address) as peer:
+    async with (
+        nodes.running(short_dir / "a") as node,
+        nodes.calling(short_dir / "b", "b", node.address) as peer,
+    ):
         await peer.probe(5)
         assert peer.failure is None
         probing = asyncio.ensure_future(peer.probe(5))
