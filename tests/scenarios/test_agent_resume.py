@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ class Paced(AgentExecutor):
         self._pieces = events - 3  # the task, its beginning and its end are events too
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turns = asyncio.Semaphore(0)
+        self.began = threading.Event()
 
     def give_turn(self) -> None:
         """Let it go on with one event; call it once there is the first."""
@@ -50,6 +52,7 @@ class Paced(AgentExecutor):
         await event_queue.enqueue_event(
             Task(id=context.task_id, context_id=context.context_id, status=status)
         )
+        self.began.set()
         await self._turns.acquire()
         await updater.start_work()
         for number in range(self._pieces):
@@ -78,6 +81,7 @@ async def stage(
         yield relay, peer
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(("wire", "events"), [(Wire10, EVENTS), (Wire03, EVENTS // 10)])
 async def test_every_event_over_a_connection_of_its_own(short_dir, monkeypatch, wire, events) -> None:
     """The connection is cut after each event of an answer; the caller sees all of them, once each."""
@@ -111,6 +115,39 @@ async def test_a_node_that_falls_silent(short_dir, monkeypatch) -> None:
                 executor.give_turn()
         assert seen == list(range(1, 11))
         assert relay.connections >= 10
+
+
+async def test_a_prompt_without_a_stream_is_repeated(short_dir, monkeypatch) -> None:
+    """Who waits for a whole answer sends the prompt again after a loss, and there is one task and one answer."""
+    monkeypatch.setattr("tndrl.transport.session.DOUBT_TIMEOUT", DOUBT)
+    monkeypatch.setattr("tndrl.agent.line.SILENCE", 0.05)
+    executor = Paced(5)
+    async with stage(short_dir, executor) as (relay, peer), peer.agent() as agent:
+        async with asyncio.TaskGroup() as tasks:
+            asking = tasks.create_task(agent.send("count"))
+            await asyncio.to_thread(executor.began.wait, 10)
+            relay.cut()
+            while relay.connections < 2:
+                await asyncio.wait({asking}, timeout=0.01)
+            for _ in range(4):
+                executor.give_turn()
+        answer = asking.result()
+        assert [part.text for part in answer.artifacts[0].parts] == ["0 ", "1 "]
+        assert [task.id for task in await agent.list()] == [answer.id]
+
+
+async def test_probing_a_node_that_is_gone(short_dir) -> None:
+    """There is nothing to give up: why it went is known already."""
+    async with (
+        nodes.running(short_dir / "a") as node,
+        nodes.calling(short_dir / "b", "b", node.address) as peer,
+    ):
+        await peer.probe(5)
+        assert peer.failure is None
+        probing = asyncio.ensure_future(peer.probe(5))
+        await node.stop(reason="enough")
+        await probing
+        await peer.probe(5)
 
 
 def _text(event: StreamResponse) -> str:

@@ -44,7 +44,7 @@ def over_http(name: str = "web", *, token: str = "open") -> Iterator[ToolServer]
         try:
             yield ToolServer(name, url=url, headers={"Authorization": f"Bearer {token}"})
         finally:
-            process.terminate()
+            process.kill()  # it would wait for its clients, and those may be stuck
 
 
 async def written(path: Path, text: str) -> None:

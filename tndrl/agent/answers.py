@@ -38,12 +38,13 @@ INTERRUPTED = frozenset({TaskState.TASK_STATE_INPUT_REQUIRED, TaskState.TASK_STA
 
 def submitted(context: RequestContext) -> Task:
     """Return the task that a message begins."""
-    task = Task(
-        id=context.task_id, context_id=context.context_id, status=_status(TaskState.TASK_STATE_SUBMITTED)
+    assert context.message is not None
+    return Task(
+        id=context.task_id,
+        context_id=context.context_id,
+        status=_status(TaskState.TASK_STATE_SUBMITTED),
+        history=[context.message],
     )
-    if context.message is not None:
-        task.history.append(context.message)
-    return task
 
 
 def status(context: RequestContext, state: TaskState, text: str | None = None) -> TaskStatusUpdateEvent:

@@ -6,6 +6,7 @@ One agent has one database to itself: what stands there as running is what this 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -13,9 +14,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from a2a.server.models import TaskMixin
+from a2a.utils.errors import InternalError
 from sqlalchemy import Column, Float, Integer, LargeBinary, String, Table, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import AsyncAdaptedQueuePool
@@ -29,6 +31,8 @@ FILE = "agent.db"
 """The name of the SQLite file in the state directory."""
 
 _MEMORY = "sqlite+aiosqlite:///:memory:"
+
+logger = logging.getLogger("tndrl.agent")
 
 T = TypeVar("T")
 
@@ -83,6 +87,7 @@ class Database:
         self._url = _url(store, state_dir)
         self._engine = _engine(self._url)
         self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     @property
     def engine(self) -> AsyncEngine:
@@ -107,7 +112,8 @@ class Database:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        while self._running:
+        self._closed = True
+        if self._running:
             await asyncio.wait(self._running)
         await self._engine.dispose()
 
@@ -132,12 +138,27 @@ class Database:
     async def to_the_end(self, work: Coroutine[Any, Any, T]) -> T:
         """Await ``work`` that uses the engine; it goes on if the caller is cancelled.
 
-        SQLAlchemy throws the connection of a cancelled query away, and a database in memory with it.
+        SQLAlchemy throws the connection of a cancelled query away, and a database in memory with it. Its errors are
+        logged and raised as the SDK's InternalError, which tells peers nothing, but for IntegrityError. A database
+        that was left raises InternalError too.
         """
-        task = asyncio.create_task(work)
+        if self._closed:
+            work.close()
+            raise InternalError(message="the agent has stopped")
+        task = asyncio.create_task(_translated(work))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         return await asyncio.shield(task)
+
+
+async def _translated(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except IntegrityError:
+        raise
+    except (SQLAlchemyError, OSError) as exc:
+        logger.exception("the agent's database failed")
+        raise InternalError(message="the agent's database failed; the log of its node says why") from exc
 
 
 def _url(store: str | None, state_dir: Path) -> URL:

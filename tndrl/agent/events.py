@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class EventLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._bells: defaultdict[str, set[_Bell]] = defaultdict(set)
-        self._workers: Counter[str] = Counter()
+        self._worked_on: set[str] = set()
         self._tails: dict[str, deque[Logged]] = {}
 
     async def append(
@@ -88,7 +88,7 @@ class EventLog:
 
     def publish(self, task_id: str, logged: Logged) -> None:
         """Tell who follows the task of an event that is committed."""
-        if task_id in self._workers:
+        if task_id in self._worked_on:
             self._tails.setdefault(task_id, deque(maxlen=TAIL)).append(logged)
         self._ring(task_id, rests=logged.rests)
 
@@ -125,15 +125,14 @@ class EventLog:
 
     @contextmanager
     def working(self, task_id: str) -> Iterator[None]:
-        """Say that more events of the task may come while inside."""
-        self._workers[task_id] += 1
+        """Say that more events of the task may come while inside; one at a time may work on a task."""
+        assert task_id not in self._worked_on
+        self._worked_on.add(task_id)
         try:
             yield
         finally:
-            self._workers[task_id] -= 1
-            if not self._workers[task_id]:
-                del self._workers[task_id]
-                self._tails.pop(task_id, None)
+            self._worked_on.remove(task_id)
+            self._tails.pop(task_id, None)
             self._ring(task_id, rests=True)
 
     async def follow(self, task_id: str, after: int) -> AsyncGenerator[Logged, None]:
@@ -148,7 +147,7 @@ class EventLog:
             while not ended:
                 bell.clear()
                 # Asked before reading: what a worker logged before it ended is then among what is read.
-                works = task_id in self._workers
+                works = task_id in self._worked_on
                 events = await self.read(task_id, after)
                 for logged in events:
                     after, ended = logged.seq, logged.is_last
@@ -182,7 +181,7 @@ class EventLog:
         with self._listening(task_id, rest_only=True) as bell:
             while True:
                 bell.clear()
-                works = task_id in self._workers
+                works = task_id in self._worked_on
                 state = await self._database.transaction(lambda connection: connection.scalar(query))
                 if state or not works:
                     return state or 0

@@ -109,7 +109,7 @@ class DurableHandler(DefaultRequestHandler):
             return answer
         stored = await self._store.get(claim.task_id, context)
         if stored is None:
-            raise TaskNotFoundError
+            raise InternalError(message="the agent stopped before there was a task; send the message again")
         return apply_history_length(stored.task, params.configuration)
 
     async def on_message_send_stream(

@@ -199,6 +199,7 @@ def _apply(task: Task, event: Event) -> None:
             task.history.append(task.status.message)
         task.metadata.MergeFrom(event.metadata)
         task.status.CopyFrom(event.status)
-    elif isinstance(event, TaskArtifactUpdateEvent):
+    else:
+        assert isinstance(event, TaskArtifactUpdateEvent)
         append_artifact_to_task(task, event)
         task.metadata[SEQUENCE] = event.metadata[SEQUENCE]

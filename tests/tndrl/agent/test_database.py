@@ -4,6 +4,7 @@ import asyncio
 import stat
 
 import pytest
+from a2a.utils.errors import InternalError
 from sqlalchemy import text
 
 from tndrl.agent.database import FILE, MESSAGES, Database
@@ -104,6 +105,23 @@ async def test_leaving_waits(tmp_path):
     await caller
     async with Database(None, tmp_path) as database:
         assert await messages(database) == 1
+
+
+async def test_left(tmp_path):
+    """A database that was left takes no more work."""
+    async with Database("memory", tmp_path) as database:
+        pass
+    with pytest.raises(InternalError, match="has stopped"):
+        await messages(database)
+
+
+async def test_error_of_the_database(tmp_path, caplog):
+    """What the database says of an error stands in the log, and nothing of it in the error for peers."""
+    async with Database("memory", tmp_path) as database:
+        with pytest.raises(InternalError) as caught:
+            await database.transaction(lambda connection: connection.execute(text("select secret")))
+    assert "secret" not in str(caught.value)
+    assert "secret" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,7 @@ async def test_nothing_is_left(log):
         following = asyncio.create_task(every(log.follow("t", 0)))
         await append(log, 1, COMPLETED)
         await following
-    assert (log._tails, log._bells, log._workers) == ({}, {}, {})
+    assert (log._tails, log._bells, log._worked_on) == ({}, {}, set())
 
 
 async def test_logged_event_is_a_copy(log):

@@ -24,6 +24,7 @@ from a2a.utils.errors import (
     TaskNotFoundError,
     UnsupportedOperationError,
 )
+from sqlalchemy import text
 
 from support.agents import Puppet
 from support.durable import (
@@ -222,6 +223,14 @@ class TestFollowUp:
         executor.script = answering("b")
         task = await send(handler, task_id=task_id)
         assert (task.id, task.status.state) == (task_id, COMPLETED)
+
+    async def test_own_context(self, handler, executor):
+        """A message may name its task and its context."""
+        task_id = await park(handler, executor)
+        task = await handler.on_get_task(GetTaskRequest(id=task_id), caller())
+        executor.script = answering("b")
+        task = await send(handler, task_id=task_id, context_id=task.context_id)
+        assert task.status.state == COMPLETED
 
     async def test_after_restart(self, executor, tmp_path):
         """A task that waits for its owner can be continued after a restart."""
@@ -472,6 +481,33 @@ async def test_closing_leaves_tasks_as_they_are(executor, tmp_path):
         assert await handler._log.begin(first.id, 2)
     async with handling(executor, tmp_path) as handler:
         assert numbers(await every(subscribe(handler, first.id, 0))) == [1, 2, 3]
+
+
+async def test_closing_before_there_is_a_task(executor, tmp_path):
+    """A message of which nothing came when the handler is closed is not answered, and may be sent again."""
+    begun = asyncio.Event()
+
+    async def script(context, queue):
+        begun.set()
+        await asyncio.Event().wait()
+
+    executor.script = script
+    async with handling(executor, tmp_path) as handler:
+        waiting = asyncio.create_task(send(handler))
+        await begun.wait()
+    with pytest.raises(InternalError):
+        await waiting
+
+
+async def test_database_fails(handler, executor):
+    """A message that the database cannot take is refused without a word of why."""
+    drop = text("drop table messages")
+    await handler._store._database.transaction(lambda connection: connection.execute(drop))
+    for answer in (send(handler), every(stream(handler))):
+        with pytest.raises(InternalError) as caught:
+            await answer
+        assert "messages" not in str(caught.value)
+    assert executor.runs == 0
 
 
 async def test_nothing_is_kept_in_memory(handler, gate):

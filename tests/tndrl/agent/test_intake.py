@@ -154,6 +154,13 @@ def test_all_wire_types() -> None:
         assert count_fields(b"".join(order), FORM, 100) == 4
 
 
+@pytest.mark.parametrize("body", [b"\xff" * 11, b"\x0c", b"\x0a\x05a", b"\x0a"])
+def test_what_cannot_be_counted(body: bytes) -> None:
+    """Numbers without an end, unknown wire types and what ends in the middle are no protobuf."""
+    with pytest.raises(DecodeError):
+        count_fields(body, FORM, 100)
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes(body: bytes) -> None:
     """What protobuf can decode can be counted, and nothing else is raised than what protobuf does."""

@@ -139,6 +139,17 @@ async def test_stale_version(store):
     assert await save(store, task, status(task, CANCELED), version) == Sequence(3)
 
 
+async def test_another_process(store):
+    """A change that another process was first with is refused, though this one did not see it."""
+    task, version = await make(store)
+    with store._log.working("t"):
+        version = await save(store, task, status(task, WORKING), version)
+        other = LoggedTaskStore(store._database, EventLog(store._database))
+        await save(other, task, status(task, WORKING), version)
+        with pytest.raises(ConcurrentTaskModificationError):
+            await save(store, task, status(task, COMPLETED), version)
+
+
 async def test_cancelling_what_is_not_there(store):
     """A cancellation makes no task."""
     task = Task(id="t", context_id="c")
@@ -176,8 +187,10 @@ async def test_reading_does_what_the_sdk_did(store):
     task, version = await make(store)
     await save(store, task, status(task, WORKING, "thinking"), version)
     row = Task(id="t", context_id="c", status=TaskStatus(state=WORKING))
+    row.status.message.message_id = "before"
     row.metadata[SEQUENCE] = 1
     await store._complete(row)
+    assert row.history.pop().message_id == "before"
     assert row == (await store.get("t", caller())).task
     await store._complete(unknown := Task(id="t"))
     assert unknown == row

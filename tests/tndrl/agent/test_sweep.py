@@ -11,6 +11,7 @@ from support.durable import (
     COMPLETED,
     FAILED,
     INPUT_REQUIRED,
+    WORKING,
     Scripted,
     answering,
     caller,
@@ -19,6 +20,7 @@ from support.durable import (
     numbers,
     request,
 )
+from tndrl.agent.answers import status, submitted
 from tndrl.agent.database import EVENTS, MESSAGES, Database, TaskRow
 from tndrl.agent.events import EventLog
 from tndrl.agent.messages import Messages
@@ -32,14 +34,14 @@ def executor():
     return Scripted(answering("a", gate=asyncio.Event()))
 
 
-async def leave(executor, folder, end=None, message_id="m"):
+async def leave(executor, folder, end=None, message_id="m", events=3):
     """Let a process end with one task, which runs unless it has an end; return the task's ID."""
     if end is not None:
         executor.script = answering("a", end=end)
     async with handling(executor, folder) as handler:
         params = request(message_id=message_id, at_once=end is None)
         task = await handler.on_message_send(params, caller())
-        await handler._log.begin(task.id, 2)
+        await handler._log.begin(task.id, events - 1)
     return task.id
 
 
@@ -61,6 +63,23 @@ async def test_running_tasks_fail(executor, tmp_path):
     assert task.artifacts[0].parts[0].text == "a"
     assert numbers(events) == [1, 2, 3, 4]
     assert events[-1].status == task.status
+
+
+async def test_last_words(executor, tmp_path):
+    """What a running task's status said last is kept in its history."""
+
+    async def script(context, queue):
+        event = status(context, WORKING, "thinking")
+        await queue.enqueue_event(submitted(context))
+        await queue.enqueue_event(event)
+        await asyncio.Event().wait()
+
+    executor.script = script
+    task_id = await leave(executor, tmp_path, events=2)
+    await clear_up(tmp_path)
+    async with handling(executor, tmp_path) as handler:
+        task = await handler.on_get_task(GetTaskRequest(id=task_id), caller())
+    assert task.history[-1].parts[0].text == "thinking"
 
 
 async def test_repeated_message_of_a_failed_task(executor, tmp_path):
