@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 import tndrl
 from scenarios.conftest import Scene
 from support import nodes
-from support.workshop import Work
+from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.control.state import NodeState
 from tndrl.v1 import control_pb2
 
@@ -141,3 +142,33 @@ async def test_reflection(scene: Scene) -> None:
     names = {service.name for service in listed.list_services_response.service}
     assert {"tndrl.v1.ControlService", "grpc.health.v1.Health"} <= names
     assert b"ShutdownRequest" in described.file_descriptor_response.file_descriptor_proto[0]
+
+
+async def test_nobody_is_let_in_before_the_services_are_there(short_dir: Path) -> None:
+    """Whoever calls while a node starts waits for it, and then finds every service."""
+    started, starting, found = threading.Event(), asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def register(server: grpc.aio.Server) -> None:
+        loop.call_soon_threadsafe(starting.set)
+        started.wait(10)
+        Workshop().add_to(server)
+
+    node = tndrl.Node(nodes.config(short_dir / "a"))
+    node.add_service(TYPE, register)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(node.serve())
+
+        async def call() -> None:
+            async with nodes.calling(short_dir / "b", "b", node.address) as peer:
+                await stub_of(peer).Make(Work())
+            found.set()
+
+        await starting.wait()
+        calling = tasks.create_task(call())
+        await asyncio.wait({calling}, timeout=0.3)
+        assert not calling.done()
+        started.set()
+        await calling
+        running.cancel()
+    assert found.is_set()

@@ -296,8 +296,10 @@ class Node:
         dialer = MuxDialer(credentials, connect_timeout=config.transport.connect_timeout, settings=settings)
         async with listener, dialer:
             self._listener, self._dialer = listener, dialer
+            listener.hold()  # a caller must not find a node without its services
             try:
                 await self._start_servers(directory, plane)
+                listener.accept()
                 sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
                 self._machine.advance(NodeState.READY)
                 ready.set_result(None)

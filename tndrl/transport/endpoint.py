@@ -71,6 +71,7 @@ class Endpoint:
         self._credentials = credentials
         self._settings = settings
         self._server = server
+        self.is_accepting = server is not None
         self._by_connection_id: dict[bytes, Session] = {}
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
         self._udp = UdpSocket(
@@ -195,7 +196,7 @@ class Endpoint:
                 address,
             )
             return None
-        if header.packet_type is not QuicPacketType.INITIAL:
+        if header.packet_type is not QuicPacketType.INITIAL or not self.is_accepting:
             return None
         return self._new_server_session(self._server, configuration, header, address)
 

@@ -80,9 +80,7 @@ class MuxListener:
     @property
     def address(self) -> str:
         """The bound address as ``host:port``; raises UsageError before the listener is entered."""
-        if self._endpoint is None:
-            raise UsageError("the listener is not listening; enter it with 'async with'")
-        return format_address(self._endpoint.address)
+        return format_address(self._running().address)
 
     @property
     def sessions(self) -> frozenset[Session]:
@@ -98,6 +96,14 @@ class MuxListener:
     def bind(self, stream_type: int, backend: str) -> None:
         """Send streams of ``stream_type`` to the gRPC server that listens on the unix socket ``backend``."""
         self._backends[stream_type] = backend
+
+    def hold(self) -> None:
+        """Drop new handshakes until :meth:`accept`: callers try again by themselves."""
+        self._running().is_accepting = False
+
+    def accept(self) -> None:
+        """Take new handshakes again, as a listener does from the start."""
+        self._running().is_accepting = True
 
     async def refuse(self, stream_type: int, reason: str) -> None:
         """Answer new streams of ``stream_type`` with ``reason`` from now on, and send GOAWAY on those there are."""
@@ -135,6 +141,11 @@ class MuxListener:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+    def _running(self) -> Endpoint:
+        if self._endpoint is None:
+            raise UsageError("the listener is not listening; enter it with 'async with'")
+        return self._endpoint
 
     async def settle(self, timeout: float) -> None:
         """Wait for the open streams to end, whose servers have said their last.
