@@ -33,8 +33,8 @@ PATIENCE = 5.0
 TERMINAL = (COMPLETED, FAILED)
 
 CYCLES = [
-    pytest.param(10, marks=pytest.mark.timeout(120)),
-    pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(1800)]),
+    pytest.param(10, marks=pytest.mark.timeout(240)),
+    pytest.param(200, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
 ]
 
 

@@ -86,7 +86,7 @@ async def test_a_provider_with_a_fault() -> None:
 
 async def test_cancelling() -> None:
     """A cancelled task ends CANCELED once, after the provider's work has ended, and is not remembered."""
-    puppet = Puppet("a", then="hold")
+    puppet = Puppet(then="hold")
     queue = Collector(lambda event: seen.append((event, puppet.ended.count)))
     executor, given, seen = PromptExecutor(puppet), context(context_id="c"), []
     running = asyncio.create_task(executor.execute(given, queue))
