@@ -189,17 +189,17 @@ async def test_files_in_03(short_dir: Path) -> None:
 @pytest.mark.serial
 async def test_memory(short_dir: Path) -> None:
     """However often the worst of them come, the node grows by less than 64 MiB."""
-    command = processes.plain_tndrl("serve")
+    command = processes.SERVE
     async with (
         processes.serving(short_dir / "a", command=command, llm__provider="echo") as process,
         nodes.calling(short_dir / "b", "b", process.address) as peer,
     ):
         channel = peer.channel(tndrl.StreamType.A2A)
         await ask(client(peer, "1.0"), "warm")
-        before = processes.resident_bytes(process.pid)
+        before = process.resident
         for name in ("two million empty parts", "a hundred thousand keys", "depth 5,000", "too large") * 3:
             await answer(channel, NEW, "SendMessage", field(2, MESSAGES[name][0]))
-            assert processes.resident_bytes(process.pid) - before < 64 * MEBIBYTE
+            assert process.resident - before < 64 * MEBIBYTE
         process.signal(signal.SIGTERM)
         await process.ended()
 

@@ -16,10 +16,8 @@ MEBIBYTE = 1024 * 1024
 async def test_is_light(short_dir: Path) -> None:
     """With an agent a node is READY in less than two seconds, and idle it stays under 130 MiB."""
     began = time.perf_counter()
-    async with processes.serving(
-        short_dir, command=processes.plain_tndrl("serve"), llm__provider="echo"
-    ) as process:
+    async with processes.serving(short_dir, command=processes.SERVE, llm__provider="echo") as process:
         assert time.perf_counter() - began < 2
-        assert processes.resident_bytes(process.pid) < 130 * MEBIBYTE
+        assert process.resident < 130 * MEBIBYTE
         process.signal(15)
         assert (await process.ended()).code == 0

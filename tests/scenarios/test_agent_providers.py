@@ -33,7 +33,7 @@ class Stage:
 @asynccontextmanager
 async def stage(folder: Path, provider: str, *answers: Answer) -> AsyncIterator[Stage]:
     """Serve an agent at debug level, with the model that gives ``answers``; with mcphost it has tools."""
-    command = processes.plain_tndrl("serve")
+    command = processes.SERVE
     settings: dict[str, object] = {"provider": provider, "model": "m" if provider == "ollama" else "openai:m"}
     if provider == "mcphost":
         shop = {

@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from support import certs
 
 TNDRL = str(Path(sys.executable).with_name("tndrl"))
@@ -41,6 +43,11 @@ class NodeProcess:
     def pid(self) -> int:
         """The process's id."""
         return self.process.pid
+
+    @property
+    def resident(self) -> int:
+        """Bytes of memory that the process holds."""
+        return psutil.Process(self.pid).memory_info().rss
 
     async def ready(self) -> None:
         """Wait for the ready line."""
