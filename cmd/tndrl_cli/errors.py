@@ -58,7 +58,7 @@ _CURES = {
 }
 
 
-class CallError(Exception):
+class CallError(TndrlError):
     """A call that reached ``address`` came back as a failure: a gRPC status in words and the peer's explanation."""
 
     def __init__(self, address: str, status: str, details: str) -> None:
@@ -73,7 +73,7 @@ class CallError(Exception):
         return f"{self.address} answered {self.status}{said}{cure}"
 
 
-class ShutdownRefusedError(Exception):
+class ShutdownRefusedError(TndrlError):
     """The peer does not shut down, for the ``reason`` it gave."""
 
     def __init__(self, address: str, reason: str) -> None:
@@ -85,7 +85,7 @@ class ShutdownRefusedError(Exception):
         return f"{self.address} does not shut down: {peer_text(self.reason)}; --force ends it at once"
 
 
-class TaskError(Exception):
+class TaskError(TndrlError):
     """A task of the agent at ``address`` ended in ``state``, which is not COMPLETED, for the ``reason`` it gave."""
 
     def __init__(self, address: str, task_id: str, state: str, reason: str) -> None:
@@ -125,18 +125,14 @@ def lines(error: BaseException, *, verbose: bool) -> list[str]:
 def as_object(error: BaseException, *, verbose: bool) -> dict[str, object]:
     """Return what to tell a program: the class, the message, the exit code and the facts the exception carries."""
     first, *rest = lines(error, verbose=verbose)
-    facts = vars(error).items() if _is_ours(error) else ()
+    facts = vars(error).items() if isinstance(error, TndrlError) else ()
     plain = {key: value for key, value in facts if isinstance(value, (str, int, float))}
     about = {"type": type(error).__name__, "message": first, "exit_code": int(exit_code(error))}
     return {"error": plain | about | ({"more": rest} if rest else {})}
 
 
-def _is_ours(error: BaseException) -> bool:
-    return isinstance(error, (TndrlError, CallError, ShutdownRefusedError, TaskError))
-
-
 def _sentence(error: BaseException, *, verbose: bool) -> str:
-    if _is_ours(error):
+    if isinstance(error, TndrlError):
         return str(error)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx else "tndrl"

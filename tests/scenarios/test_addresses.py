@@ -19,3 +19,4 @@ async def test_every_address_of_the_host_answers(short_dir: Path, everywhere: st
         known = [{"name": "x", "addr": f"127.0.0.2:{port}", "identity": node.identity}]
         async with nodes.calling(short_dir / "b", "b", "x", peers=known) as peer:
             await nodes.ping(nodes.control(peer))
+            assert peer.identity == node.identity

@@ -69,5 +69,6 @@ async def test_repeated(short_dir, service):
         with pytest.raises(ShutdownRefusedError, match="the node is stopping already: once; --force"):
             await _shutdown(node.address, False, 0, "twice", using)
         assert await _shutdown(node.address, True, 0, "now", using) == 0
-        with pytest.raises(grpc.aio.AioRpcError):
+        # The node closes its own channels too, and may be the quicker of the two ends.
+        with pytest.raises((grpc.aio.AioRpcError, asyncio.CancelledError)):
             await call
