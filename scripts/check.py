@@ -9,6 +9,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,11 @@ def run(step: Step) -> bool:
     if not step.quiet:
         print(f"\n== {step.name}", flush=True)
     started = time.monotonic()
-    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}",
+        "TMPDIR": tempfile.gettempdir(),  # found to be writable, which buf takes for granted of /tmp
+    }
     done = subprocess.run(
         step.command, cwd=ROOT, env=environment, capture_output=step.quiet, text=True, check=False
     )
