@@ -71,6 +71,7 @@ class Endpoint:
         self._credentials = credentials
         self._settings = settings
         self._server = server
+        self._server_configuration = self._configuration(is_client=False)  # one for all that are accepted
         self.is_accepting = server is not None
         self._by_connection_id: dict[bytes, Session] = {}
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
@@ -185,7 +186,7 @@ class Endpoint:
             return None
         if header.packet_type is QuicPacketType.VERSION_NEGOTIATION:
             return None
-        configuration = self._configuration(is_client=False)
+        configuration = self._server_configuration
         if header.version is not None and header.version not in configuration.supported_versions:
             self.send(
                 encode_quic_version_negotiation(
