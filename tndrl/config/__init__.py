@@ -16,9 +16,9 @@ from tndrl.config.schema import (
     RemoteMcpServer,
     ServerConfig,
     SkillConfig,
-    TransportConfig,
 )
 from tndrl.config.settings import SETTINGS, Setting
+from tndrl.config.transport import LimitsConfig, TransportConfig
 
 __all__ = [
     "SETTINGS",
@@ -27,6 +27,7 @@ __all__ = [
     "BuiltinMcpServer",
     "Config",
     "ControlConfig",
+    "LimitsConfig",
     "LlmConfig",
     "LocalMcpServer",
     "McpServer",

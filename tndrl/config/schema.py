@@ -24,14 +24,11 @@ from tndrl.config.kinds import (
     Url,
 )
 from tndrl.config.section import Field, Items, Named, Section
+from tndrl.config.transport import LimitsConfig, TransportConfig, seconds
 from tndrl.errors import ConfigError
 
 _GLOBS = ListOf(SpiffeId(glob=True), "SPIFFE ID globs")
 _TEXTS = ListOf(Text(), "text")
-
-
-def _seconds(text: str, low: float, high: float) -> Field:
-    return Field(text, Number(low, high, seconds=True))
 
 
 class ServerConfig(Section, frozen=True, kw_only=True):
@@ -60,7 +57,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         ),
     ] = None
     drain_timeout: Annotated[
-        float, _seconds("How long a node that is told to stop lets running calls finish.", 0, 86400)
+        float, seconds("How long a node that is told to stop lets running calls finish.", 0, 86400)
     ] = 30.0
 
 
@@ -76,35 +73,6 @@ class ControlConfig(Section, frozen=True, kw_only=True):
             blank=True,
         ),
     ] = None
-
-
-class TransportConfig(Section, frozen=True, kw_only=True):
-    """How long a connection may take and last."""
-
-    connect_timeout: Annotated[
-        float, _seconds("How long connecting to a peer may take, looking its name up included.", 0.1, 3600)
-    ] = 10.0
-    idle_timeout: Annotated[
-        float,
-        _seconds(
-            "A connection on which nothing arrives for so long is dead (RFC 9000 section 10.1).", 1, 600
-        ),
-    ] = 60.0
-    keepalive: Annotated[
-        float,
-        _seconds(
-            "How often a PING keeps a quiet connection alive; at least three times in the idle timeout that "
-            "both sides agreed on.",
-            1,
-            600,
-        ),
-    ] = 30.0
-    handshake_timeout: Annotated[
-        float, _seconds("A handshake in which nothing arrives for so long is given up.", 0.1, 600)
-    ] = 5.0
-    type_timeout: Annotated[
-        float, _seconds("A stream whose type byte has not arrived after so long is reset.", 0.1, 600)
-    ] = 5.0
 
 
 class SkillConfig(Section, frozen=True, kw_only=True):
@@ -139,7 +107,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     ] = None
     retention: Annotated[
         float,
-        _seconds("How long a task that rests, and the IDs of messages, are kept.", 60, 1_000_000_000),
+        seconds("How long a task that rests, and the IDs of messages, are kept.", 60, 1_000_000_000),
     ] = 2_592_000.0
 
 
@@ -305,6 +273,7 @@ class Config(Section, frozen=True, kw_only=True):
     server: ServerConfig = msgspec.field(default_factory=ServerConfig)
     control: ControlConfig = msgspec.field(default_factory=ControlConfig)
     transport: TransportConfig = msgspec.field(default_factory=TransportConfig)
+    limits: LimitsConfig = msgspec.field(default_factory=LimitsConfig)
     agent: AgentConfig = msgspec.field(default_factory=AgentConfig)
     llm: LlmConfig = msgspec.field(default_factory=LlmConfig)
     pki: PkiConfig = msgspec.field(default_factory=PkiConfig)

@@ -66,4 +66,6 @@ def quic_settings(config: Config) -> QuicSettings:
         idle_timeout=transport.idle_timeout,
         keepalive=transport.keepalive,
         handshake_timeout=transport.handshake_timeout,
+        max_datagram=transport.max_datagram,
+        limits=config.limits,
     )

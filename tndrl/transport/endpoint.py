@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aioquic.buffer import Buffer
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
@@ -20,6 +20,7 @@ from aioquic.quic.packet import (
 )
 
 from pki.credentials import Credentials
+from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectionClosedError, PortClosedError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.tls import VerifyPeer
@@ -41,9 +42,8 @@ class QuicSettings:
     idle_timeout: float = 60.0
     keepalive: float = 30.0
     handshake_timeout: float = 5.0
-    max_streams: int = 1000
-    stream_window: int = 1024 * 1024
-    connection_window: int = 15 * 1024 * 1024
+    max_datagram: int = 16383
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Endpoint:
         configuration = self._configuration(is_client=True)
         configuration.server_name = server_name
         quic = AuthenticatedConnection(
-            configuration=configuration, verify_peer=verify_peer, max_streams=self._settings.max_streams
+            configuration=configuration, verify_peer=verify_peer, max_streams=self._settings.limits.streams
         )
         session = Session(quic, self, address, label, keepalive=self._settings.keepalive)
         self.register(quic.host_cid, session)
@@ -155,8 +155,8 @@ class Endpoint:
             alpn_protocols=[ALPN],
             connection_id_length=CONNECTION_ID_LENGTH,
             idle_timeout=settings.idle_timeout,
-            max_data=settings.connection_window,
-            max_stream_data=settings.stream_window,
+            max_data=settings.limits.connection_window,
+            max_stream_data=settings.limits.stream_window,
             verify_mode=ssl.CERT_NONE,  # aioquic's check is not enough, ours stands in _aioquic/tls.py
         )
         configuration.certificate = credentials.chain[0]
@@ -207,7 +207,7 @@ class Endpoint:
         quic = AuthenticatedConnection(
             configuration=configuration,
             verify_peer=server.verify_peer,
-            max_streams=self._settings.max_streams,
+            max_streams=self._settings.limits.streams,
             original_destination_connection_id=header.destination_cid,
         )
         session = Session(

@@ -13,6 +13,7 @@ import pytest
 from rogue.peer import Peer
 from support import streams
 from support.streams import ECHO_TYPE, GRPC_TYPE, Echo, RawClient
+from tndrl.config import LimitsConfig
 from tndrl.errors import StreamResetError
 from tndrl.transport import bridge
 from tndrl.transport.bridge import splice
@@ -146,7 +147,7 @@ GIVING_UP = ["reset", "stop", "both"]
 @pytest.mark.parametrize("how", GIVING_UP)
 async def test_giving_up_before_the_type_returns_the_slot(short_dir: Path, how: str) -> None:
     """A stream that is given up before its type byte is over on both sides, and another may be opened for it."""
-    settings = QuicSettings(max_streams=2)
+    settings = QuicSettings(limits=LimitsConfig(streams=2))
     async with (
         streams.listening(short_dir, settings=settings) as (listener, echo),
         RawClient(listener.address) as peer,

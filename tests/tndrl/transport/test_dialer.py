@@ -17,6 +17,7 @@ from rogue.peer import RogueServer
 from rogue.script import Script
 from support import certs, requires, streams
 from support.streams import ECHO_TYPE, GRPC_TYPE, RawClient
+from tndrl.config import LimitsConfig
 from tndrl.errors import (
     AlpnMismatchError,
     CertificateRefusedError,
@@ -127,7 +128,10 @@ async def test_a_stream_begins_with_its_type(short_dir: Path) -> None:
 async def test_the_peers_limit_of_streams_is_told(short_dir: Path) -> None:
     """A stream more than the peer allows is refused by name."""
     async with (
-        streams.listening(short_dir, settings=QuicSettings(max_streams=1)) as (listener, _echo),
+        streams.listening(short_dir, settings=QuicSettings(limits=LimitsConfig(streams=1))) as (
+            listener,
+            _echo,
+        ),
         streams.dialer() as dialer,
     ):
         target = streams.target(listener.address)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support import streams
+from tndrl.config import LimitsConfig
 from tndrl.errors import (
     ConnectError,
     ConnectionClosedError,
@@ -99,7 +100,7 @@ async def test_streams_opened_before_any_is_used_are_different(quic: streams.Qui
 
 async def test_the_peers_limit_of_streams_is_kept() -> None:
     """One stream more than the peer allows is refused here, and allowed once another has ended."""
-    async with streams.connected(QuicSettings(max_streams=1)) as quic:
+    async with streams.connected(QuicSettings(limits=LimitsConfig(streams=1))) as quic:
         near, _far = await quic.streams()
         with pytest.raises(StreamRefusedError, match="allows no more streams"):
             quic.client.open_stream()

@@ -12,12 +12,13 @@ from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.rangeset import RangeSet
 
 from support import streams
+from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 
 STREAM, CONNECTION = 16 * 1024, 64 * 1024
-SMALL = QuicSettings(stream_window=STREAM, connection_window=CONNECTION)
+SMALL = QuicSettings(limits=LimitsConfig(stream_window=STREAM, connection_window=CONNECTION))
 FLOOD = bytes(4 * CONNECTION)
 
 
@@ -169,7 +170,7 @@ async def test_an_unknown_stream_has_nothing_to_send(quic: streams.Quic) -> None
 
 async def test_streams_left_is_what_the_peer_allows() -> None:
     """The count of streams that may still be opened goes down with each and up with each that ends."""
-    async with streams.connected(QuicSettings(max_streams=3)) as quic:
+    async with streams.connected(QuicSettings(limits=LimitsConfig(streams=3))) as quic:
         pairs = [await quic.streams() for _ in range(3)]
         assert quic.client._quic.streams_left == 0
         for near, _far in pairs:
