@@ -29,6 +29,8 @@ MAX_VALUES = 10_000
 MAX_DEPTH = 32
 """Levels of nesting at most."""
 
+_TOO_DEEP = f"more than {MAX_DEPTH} levels of nesting; flatten it"
+
 _CORE_TAGS = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "map", "null", "seq", "str")
 )
@@ -109,6 +111,10 @@ class _Composer:
         line, column = (mark.line, mark.column) if mark else (0, 0)
         if line < len(lines) and "\t" in lines[line][: column + 1]:
             problem = "a tab where YAML wants spaces; indent with spaces"
+        elif "nesting depth" in (
+            exc.problem or ""
+        ):  # libyaml's own bound, with PyYAML 6.0.4: it lies above ours
+            problem = _TOO_DEEP
         else:
             words = ", ".join(part for part in (exc.context, exc.problem) if part)
             problem = f"not YAML: {peer_text(words)}; check indentation, colons and quotes"
@@ -120,7 +126,7 @@ class _Composer:
     def _value(self, event: _Event, depth: int) -> Value:
         """Return the value that ``event`` begins."""
         if depth > MAX_DEPTH:
-            raise self._error(f"more than {MAX_DEPTH} levels of nesting; flatten it", event)
+            raise self._error(_TOO_DEEP, event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag not in _CORE_TAGS and event.tag not in (None, "!"):
