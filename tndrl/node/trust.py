@@ -12,8 +12,10 @@ from pki.credentials import Credentials
 from pki.errors import FileError, PkiError
 from pki.spiffe import IdPattern
 from tndrl.config import Config
+from tndrl.config.schema import expand
 from tndrl.errors import ConfigError
 from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.tracing import TraceSettings
 
 
 def load_credentials(config: Config) -> Credentials:
@@ -68,4 +70,11 @@ def quic_settings(config: Config) -> QuicSettings:
         handshake_timeout=transport.handshake_timeout,
         max_datagram=transport.max_datagram,
         limits=config.limits,
+        trace=TraceSettings(
+            qlog_dir=expand(transport.qlog_dir, "transport.qlogDir") if transport.qlog_dir else None,
+            qlog_size=transport.qlog_size,
+            key_log_file=expand(transport.key_log_file, "transport.keyLogFile")
+            if transport.key_log_file
+            else None,
+        ),
     )

@@ -27,6 +27,7 @@ from tndrl.transport._aioquic.tls import VerifyPeer
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
+from tndrl.transport.tracing import TraceSettings, Tracing
 from tndrl.transport.udp import Address, UdpSocket
 
 logger = logging.getLogger("tndrl.transport")
@@ -44,6 +45,7 @@ class QuicSettings:
     handshake_timeout: float = 5.0
     max_datagram: int = 16383
     limits: LimitsConfig = field(default_factory=LimitsConfig)
+    trace: TraceSettings = field(default_factory=TraceSettings)
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Endpoint:
         self._credentials = credentials
         self._settings = settings
         self._server = server
+        try:
+            self._tracing = Tracing(settings.trace)
+        except BaseException:
+            sock.close()
+            raise
         self._server_configuration = self._configuration(is_client=False)  # one for all that are accepted
         self.is_accepting = server is not None
         self._by_connection_id: dict[bytes, Session] = {}
@@ -123,6 +130,7 @@ class Endpoint:
                 )
             )
         self._udp.close()
+        self._tracing.close()
 
     # What sessions call
 
@@ -162,6 +170,7 @@ class Endpoint:
         configuration.certificate = credentials.chain[0]
         configuration.certificate_chain = list(credentials.chain[1:])
         configuration.private_key = credentials.private_key
+        self._tracing.apply(configuration)
         return configuration
 
     def _receive(self, data: bytes, address: Address) -> None:

@@ -352,6 +352,7 @@ class Session:
             if handle is not None:
                 handle.cancel()
         self._timer = self._flush_handle = None
+        self._quic.end_trace()
         self._endpoint.discard(self)
 
     def _set_timer(self) -> None:

@@ -105,16 +105,16 @@ def test_patterns_match_identities() -> None:
 
 
 def test_numbers_of_connections(tmp_path: Path) -> None:
-    """The times of the configuration are those of the connections; windows and counts are the defaults."""
+    """The times, places and limits of the configuration are those of the connections."""
     flags = {
         "transport__idleTimeout": "7",
         "transport__keepalive": "3",
         "transport__handshakeTimeout": "2",
+        "transport__qlogDir": "/qlog",
     }
-    settings = quic_settings(nodes.config(tmp_path, **flags))
+    config = nodes.config(tmp_path, **flags)
+    settings = quic_settings(config)
     assert (settings.idle_timeout, settings.keepalive, settings.handshake_timeout) == (7, 3, 2)
-    assert (settings.max_streams, settings.stream_window, settings.connection_window) == (
-        1000,
-        1 << 20,
-        15 << 20,
-    )
+    assert settings.limits == config.limits
+    assert settings.trace.qlog_dir == Path("/qlog")
+    assert settings.trace.key_log_file is None

@@ -133,6 +133,12 @@ class AuthenticatedConnection(FlowControl):
         """Seconds of silence after which the connection ends, as both sides agreed."""
         return float(self._idle_timeout())
 
+    def end_trace(self) -> None:
+        """Close the qlog trace of a connection that was given up, which aioquic does at the end of others."""
+        traces, trace, self._quic_logger = self._configuration.quic_logger, self._quic_logger, None
+        if traces is not None and trace is not None:
+            traces.end_trace(trace)
+
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Handle one datagram. A fault in doing so closes this connection and touches nothing else."""
         if self._close_event is not None:
