@@ -108,7 +108,7 @@ class Server:
 
 @asynccontextmanager
 async def accepting(
-    settings: QuicSettings | None = None, verify: VerifyPeer | None = None
+    settings: QuicSettings | None = None, verify: VerifyPeer | None = None, *, offload: bool = True
 ) -> AsyncIterator[Server]:
     """Yield an endpoint of node "a" that accepts connections of the world's nodes."""
     server, ours = Server(), credentials("a")
@@ -122,6 +122,7 @@ async def accepting(
             on_confirmed=server.confirmed.put_nowait,
             on_closed=server.closed.put_nowait,
         ),
+        offload=offload,
     )
     try:
         yield server
@@ -130,9 +131,11 @@ async def accepting(
 
 
 @contextmanager
-def dialling(settings: QuicSettings | None = None) -> Iterator[Endpoint]:
+def dialling(settings: QuicSettings | None = None, *, offload: bool = True) -> Iterator[Endpoint]:
     """Yield an endpoint of node "b" that only dials."""
-    endpoint = Endpoint(client_udp(socket.AF_INET), credentials("b"), settings or QuicSettings())
+    endpoint = Endpoint(
+        client_udp(socket.AF_INET), credentials("b"), settings or QuicSettings(), offload=offload
+    )
     try:
         yield endpoint
     finally:
@@ -148,11 +151,14 @@ def dial(endpoint: Endpoint, address: Any, expected: str | None = None) -> Sessi
 
 @asynccontextmanager
 async def connected(
-    settings: QuicSettings | None = None, client_settings: QuicSettings | None = None
+    settings: QuicSettings | None = None,
+    client_settings: QuicSettings | None = None,
+    *,
+    offload: bool = True,
 ) -> AsyncIterator[Quic]:
     """Yield a confirmed connection from node "b" to node "a"; ``settings`` are the server's, or both sides'."""
-    async with accepting(settings) as server:
-        with dialling(client_settings or settings) as client:
+    async with accepting(settings, offload=offload) as server:
+        with dialling(client_settings or settings, offload=offload) as client:
             session = dial(client, server.endpoint.address)
             await session.wait_confirmed()
             yield Quic(session, await server.confirmed.get(), client, server.endpoint, server.accepted)

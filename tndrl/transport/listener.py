@@ -30,6 +30,7 @@ from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
 from tndrl.transport.stream_type import type_name
 from tndrl.transport.udp import bind_udp
+from tndrl.transport.udp_options import small_buffers
 from tndrl.transport.unix import UnixStream
 
 logger = logging.getLogger("tndrl.transport")
@@ -117,8 +118,11 @@ class MuxListener:
 
     async def __aenter__(self) -> Self:
         try:
+            sock = bind_udp(self._host, self._port)
+            if warning := small_buffers(sock):
+                logger.warning("%s", warning)
             self._endpoint = Endpoint(
-                bind_udp(self._host, self._port),
+                sock,
                 self._credentials,
                 self._settings,
                 server=ServerCallbacks(

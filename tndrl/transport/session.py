@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aioquic.quic.events import (
@@ -36,8 +36,8 @@ DOUBT_TIMEOUT = 1.0
 class Datagrams(Protocol):
     """What a session needs of the socket it lives on."""
 
-    def send(self, data: bytes, address: Address) -> None:
-        """Send one datagram."""
+    def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        """Send datagrams in order."""
 
     def register(self, connection_id: bytes, session: Session) -> None:
         """Route datagrams with this connection ID to ``session``."""
@@ -188,8 +188,8 @@ class Session:
             return
         self._handle_events()
         if self._quic.has_path:
-            for data, address in self._quic.datagrams_to_send(now=self._loop.time()):
-                self._endpoint.send(data, address)  # may find the port closed, which ends this session
+            if datagrams := self._quic.datagrams_to_send(now=self._loop.time()):
+                self._endpoint.send_all(datagrams)  # may find the port closed, which ends this session
             self._handle_events()  # sending issues connection IDs and begins the closing period
         if not self._notice_close():
             self._note_progress()

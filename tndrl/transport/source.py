@@ -14,8 +14,8 @@ from collections.abc import Iterable
 Control = tuple[int, int, bytes]
 """One control message: level, type, data."""
 
-CONTROL_SPACE = 64
-"""Bytes for the control messages of one datagram."""
+CONTROL_SPACE = 128
+"""Bytes for the control messages of one datagram, or of several that came as one."""
 
 _IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # Linux's number, which Python names since 3.14
 _IPV4 = struct.Struct("=i4s4s")  # in_pktinfo: interface, own address, destination in the header (ip(7))

@@ -1,4 +1,4 @@
-"""A UDP socket on the event loop: read in batches, and told when a port is closed."""
+"""A UDP socket on the event loop: read and written in batches, and told when a port is closed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tndrl.transport.segments import ask_for_segments, runs, segment_size, split
 from tndrl.transport.source import CONTROL_SPACE, ask_for_source, source_of
+from tndrl.transport.udp_options import ask_for_buffers, ask_for_errors, forbid_fragments
 
 logger = logging.getLogger("tndrl.transport")
 
 BATCH = 32
-"""Datagrams read per wake-up, so that one busy socket leaves the event loop to others."""
+"""Datagrams after which a wake-up reads no more, so that one busy socket leaves the event loop to others."""
 
 MAX_DATAGRAM = 65535
 
-# Linux's numbers, which Python's socket module does not name before 3.14.
-_IP_RECVERR = 11
-_IPV6_RECVERR = 25
-_MSG_ERRQUEUE = 0x2000
+_MSG_ERRQUEUE = 0x2000  # Linux's number, which Python's socket module does not name
 
 Address = tuple[Any, ...]
 """A socket address of Python's. Where a socket listens on every address, the own one follows, as a control message."""
@@ -42,7 +41,7 @@ def bind_udp(host: str, port: int) -> socket.socket:
         sock.setblocking(False)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
-        _ask_for_errors(sock)
+        _prepare(sock)
         sock.bind(address)
     except BaseException:
         sock.close()
@@ -55,7 +54,7 @@ def client_udp(family: int) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
-        _ask_for_errors(sock)
+        _prepare(sock)
         sock.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", 0))  # noqa: S104 - answers may come anywhere
     except BaseException:
         sock.close()
@@ -72,13 +71,10 @@ def _ipv6_works() -> bool:
     return True
 
 
-def _ask_for_errors(sock: socket.socket) -> None:
-    """Have ICMP errors queued with the address they are about, which an unconnected socket never hears of."""
-    if sys.platform != "linux":
-        return
-    sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-    if sock.family == socket.AF_INET6:
-        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+def _prepare(sock: socket.socket) -> None:
+    ask_for_errors(sock)
+    ask_for_buffers(sock)
+    forbid_fragments(sock)
 
 
 class UdpSocket:
@@ -92,6 +88,7 @@ class UdpSocket:
         on_batch: Callable[[], None],
         on_port_closed: Callable[[Address], None],
         answer_from_destination: bool = False,
+        offload: bool = True,
     ) -> None:
         self._sock = sock
         self._on_datagram = on_datagram
@@ -100,36 +97,75 @@ class UdpSocket:
         self._loop = asyncio.get_running_loop()
         self.address: Address = sock.getsockname()
         self._tells_source = answer_from_destination and ask_for_source(sock)
+        # Whether the system takes and gives many datagrams as one buffer; ``offload`` False does without.
+        self._in_segments = offload and ask_for_segments(sock)
+        self._sends_segments = self._in_segments
         self._loop.add_reader(sock.fileno(), self._read)
 
     def send(self, data: bytes, address: Address) -> None:
         """Send one datagram. One that the system does not take now is lost, as the network may lose it too."""
-        for _attempt in range(2):
+        error = self._try([data], address)
+        if error is not None:
+            logger.debug("datagram of %d bytes to %s not sent: %s", len(data), address, error)
+
+    def send_all(self, datagrams: Iterable[tuple[bytes, Address]]) -> None:
+        """Send datagrams in order, those that may leave together with one call. Each may be lost as in :meth:`send`."""
+        for run, address in runs(datagrams):
+            if len(run) == 1 or not self._send_run(run, address):
+                for data in run:
+                    self.send(data, address)
+
+    def _send_run(self, run: list[bytes], address: Address) -> bool:
+        """Send datagrams as one buffer; returns False if nothing was sent and they must go one by one."""
+        if not self._sends_segments:
+            return False
+        error = self._try(run, address)
+        if error is None or error.errno == errno.ENOBUFS:
+            return True
+        # EIO: the interface cannot. EINVAL, EMSGSIZE: larger than its MTU, which smaller ones may not be.
+        self._sends_segments = error.errno != errno.EIO
+        return False
+
+    def _try(self, run: list[bytes], address: Address) -> OSError | None:
+        """Send a run; returns what the system has against it. What it has no room for now is lost without a word."""
+        for attempt in range(2):
+            if self._sock.fileno() == -1:
+                return None
             try:
-                self._send(data, address)
+                self._send(run, address)
             except BlockingIOError:
-                return
+                return None
             except OSError as error:
                 # A queued ICMP error of another peer is reported here once, and nothing was sent.
-                if not self._read_errors() and error.errno != errno.ECONNREFUSED:
-                    logger.debug("datagram of %d bytes to %s not sent: %s", len(data), address, error)
-                    return
+                if attempt or not (self._read_errors() or error.errno == errno.ECONNREFUSED):
+                    return error
             else:
-                return
+                return None
+        return None
 
-    def _send(self, data: bytes, address: Address) -> None:
+    def _send(self, run: Sequence[bytes], address: Address) -> None:
+        control = []
         if isinstance(address[-1], tuple):
             *destination, source = address
-            self._sock.sendmsg([data], [source], 0, tuple(destination))
+            address = tuple(destination)
+            control.append(source)
+        if len(run) > 1:
+            control.append(segment_size(len(run[0])))
+        if control:
+            self._sock.sendmsg(run, control, 0, address)
         else:
-            self._sock.sendto(data, address)
+            self._sock.sendto(run[0], address)
 
-    def _receive(self) -> tuple[bytes, Address]:
-        if not self._tells_source:
-            return self._sock.recvfrom(MAX_DATAGRAM)
+    def _receive(self) -> tuple[Sequence[bytes], Address]:
+        """Return what one call gives: a datagram, or several of one sender."""
+        if not (self._tells_source or self._in_segments):
+            data, address = self._sock.recvfrom(MAX_DATAGRAM)
+            return (data,), address
         data, ancillary, _flags, address = self._sock.recvmsg(MAX_DATAGRAM, CONTROL_SPACE)
-        source = source_of(ancillary)
-        return data, address if source is None else (*address, source)
+        if not ancillary:
+            return (data,), address
+        source = source_of(ancillary) if self._tells_source else None
+        return split(data, ancillary), address if source is None else (*address, source)
 
     def close(self) -> None:
         """Close the socket. Calling it again does nothing."""
@@ -138,19 +174,24 @@ class UdpSocket:
             self._sock.close()
 
     def _read(self) -> None:
-        for _ in range(BATCH):
-            if self._sock.fileno() == -1:
-                return
+        count = 0
+        while count < BATCH:
             try:
-                data, address = self._receive()
+                datagrams, address = self._receive()
             except BlockingIOError:
-                self._read_errors()
+                if not count:
+                    self._read_errors()  # which is what woke us
                 break
             except OSError as error:
+                count += 1
                 if not self._read_errors():
                     logger.debug("reading from the UDP socket failed: %s", error)
                 continue
-            self._on_datagram(data, address)
+            count += len(datagrams)
+            for data in datagrams:
+                self._on_datagram(data, address)
+                if self._sock.fileno() == -1:
+                    return
         self._on_batch()
 
     def _read_errors(self) -> int:

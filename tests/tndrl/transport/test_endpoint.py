@@ -171,6 +171,19 @@ async def test_what_is_sent_and_received_is_counted() -> None:
         assert counters["bytes_received"] >= 1200
 
 
+async def test_a_connection_works_without_the_system_s_help() -> None:
+    """Where datagrams can be neither sent nor received together, everything else is the same."""
+    async with streams.connected(offload=False) as quic:
+        near, far = await quic.streams()
+        sent = os.urandom(300_000)
+        sending = asyncio.ensure_future(near.send(sent))
+        received = b""
+        while len(received) < len(sent):
+            received += await far.receive()
+        await sending
+        assert received == sent
+
+
 @pytest.mark.parametrize(
     ("address", "text"),
     [

@@ -15,7 +15,8 @@ from rogue.peer import Peer, RogueClient
 from support import streams
 from support.streams import ECHO_TYPE, Echo, RawClient
 from tndrl.errors import ConfigError, UsageError
-from tndrl.transport import http2
+from tndrl.transport import http2, udp_options
+from tndrl.transport import listener as listener_module
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.quic_stream import SEND_HIGH_WATER
@@ -246,3 +247,19 @@ async def test_repr_and_address(stage: tuple[MuxListener, Echo]) -> None:
     assert "not listening" in repr(outside)
     with pytest.raises(UsageError, match="async with"):
         _ = outside.address
+
+
+# The socket
+
+
+async def test_small_buffers_are_warned_of_once(
+    short_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener whose system gives it less says so one time, with the command that changes it."""
+    monkeypatch.setattr(
+        listener_module, "small_buffers", lambda sock: udp_options.small_buffers(sock, 1 << 30)
+    )
+    async with streams.listening(short_dir):
+        pass
+    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [("sysctl" in line, "KiB" in line) for line in warnings] == [(True, True)]

@@ -205,7 +205,7 @@ async def test_a_port_found_closed_while_sending_ends_the_timer_too() -> None:
     with streams.dialling() as client:
         dialled: list[Session] = []
         client.register = lambda _id, session: dialled.append(session)
-        client.send = lambda *_: dialled[0].abandon(PortClosedError("peer"))
+        client.send_all = lambda *_: dialled[0].abandon(PortClosedError("peer"))
         session = streams.dial(client, ("127.0.0.1", 9))
     assert isinstance(session.failure, PortClosedError)
     assert session._timer is None

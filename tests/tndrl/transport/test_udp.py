@@ -20,7 +20,7 @@ ANY = "0.0.0.0"  # noqa: S104 - what is expected, not what is bound
 class Heard:
     """A socket on the loop and everything it told."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, *, offload: bool = True) -> None:
         self.datagrams: list[tuple[bytes, Address]] = []
         self.batches: list[int] = []
         self.closed_ports: list[Address] = []
@@ -29,6 +29,7 @@ class Heard:
             on_datagram=lambda data, address: self.datagrams.append((data, address)),
             on_batch=lambda: self.batches.append(len(self.datagrams)),
             on_port_closed=self.closed_ports.append,
+            offload=offload,
         )
 
     async def until_heard(self, count: int) -> None:
@@ -36,10 +37,10 @@ class Heard:
         await streams.until(lambda: len(self.datagrams) >= count)
 
 
-@pytest.fixture
-async def heard() -> AsyncIterator[Heard]:
-    """Yield a socket on the loopback interface."""
-    made = Heard(bind_udp("127.0.0.1", 0))
+@pytest.fixture(params=[True, False], ids=["segments", "single"])
+async def heard(request: pytest.FixtureRequest) -> AsyncIterator[Heard]:
+    """Yield a socket on the loopback interface, on a system that has UDP_SEGMENT and UDP_GRO or one that has not."""
+    made = Heard(bind_udp("127.0.0.1", 0), offload=request.param)
     yield made
     made.socket.close()
     made.socket.close()
@@ -108,6 +109,80 @@ async def test_a_datagram_too_large_is_dropped(heard: Heard) -> None:
         assert peer.recv(100) == b"small"
 
 
+async def test_many_datagrams_keep_their_order_and_borders(heard: Heard) -> None:
+    """What is sent together arrives as it was, to each its own, with the system's help or without."""
+    with plain() as one, plain() as two:
+        sent = [(bytes([number]) * (100 if number % 7 else 60), number % 20 > 9) for number in range(150)]
+        heard.socket.send_all([(data, (two if second else one).getsockname()) for data, second in sent])
+        for peer, second in ((one, False), (two, True)):
+            assert [peer.recv(200) for _ in range(70 + 10 * (not second))] == [
+                data for data, other in sent if other is second
+            ]
+
+
+async def test_many_datagrams_arrive_together(heard: Heard) -> None:
+    """What another of our sockets sends at once arrives whole, and where the system has it in one batch."""
+    other = Heard(bind_udp("127.0.0.1", 0))
+    sent = [bytes([number]) * 1000 for number in range(50)]
+    other.socket.send_all([(data, heard.socket.address) for data in sent])
+    await heard.until_heard(len(sent))
+    other.socket.close()
+    assert [data for data, _address in heard.datagrams] == sent
+    assert heard.batches == ([50] if heard.socket._in_segments else [BATCH, 50])
+
+
+async def test_without_the_option_datagrams_go_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a system without UDP_SEGMENT nothing is sent as one buffer."""
+    made = Heard(bind_udp("127.0.0.1", 0), offload=False)
+    monkeypatch.setattr(udp, "segment_size", lambda _size: pytest.fail("sent as one buffer"))
+    with plain() as peer:
+        made.socket.send_all([(b"abc", peer.getsockname())] * 3)
+        assert [peer.recv(10) for _ in range(3)] == [b"abc"] * 3
+    made.socket.close()
+
+
+class Picky:
+    """A socket whose system does not take several datagrams at once, for a reason of its own."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self._sock = sock
+        self._number = number
+        self.refused = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+    def sendmsg(self, *_arguments: object) -> None:
+        self.refused += 1
+        raise OSError(self._number, "no")
+
+
+@pytest.mark.parametrize(
+    ("number", "arrive", "tries"),
+    [(errno.EINVAL, 2, 2), (errno.EMSGSIZE, 2, 2), (errno.EIO, 2, 1), (errno.ENOBUFS, 0, 2)],
+)
+async def test_a_run_that_the_system_refuses(number: int, arrive: int, tries: int) -> None:
+    """What may fit by itself is sent by itself; an interface that cannot do it is not asked again."""
+    requires.linux()
+    made = Heard(bind_udp("127.0.0.1", 0))
+    picky = made.socket._sock = Picky(made.socket._sock, number)
+    with plain() as peer:
+        for _ in range(2):
+            made.socket.send_all([(b"abc", peer.getsockname())] * 2)
+        made.socket.send(b"end", peer.getsockname())
+        assert [peer.recv(10) for _ in range(2 * arrive + 1)] == [b"abc"] * 2 * arrive + [b"end"]
+    made.socket.close()
+    assert picky.refused == tries
+
+
+async def test_a_datagram_too_large_takes_no_other_with_it(heard: Heard) -> None:
+    """Of datagrams that are sent together, those that fit arrive."""
+    with plain() as peer:
+        to = peer.getsockname()
+        heard.socket.send_all([(bytes(70_000), to), (b"small", to), (b"small", to)])
+        assert [peer.recv(100) for _ in range(2)] == [b"small"] * 2
+
+
 class Broken:
     """A socket whose system is out of something."""
 
@@ -121,6 +196,9 @@ class Broken:
     def getsockname(self) -> Address:
         return ("127.0.0.1", 1)
 
+    def setsockopt(self, *_arguments: object) -> None:
+        """Take any option."""
+
     def fileno(self) -> int:
         return self._descriptor
 
@@ -128,7 +206,7 @@ class Broken:
         self.tries += 1
         raise OSError(self._number, "no")
 
-    sendto = recvfrom = recvmsg = _fail
+    sendto = sendmsg = recvfrom = recvmsg = _fail
 
 
 @pytest.mark.parametrize("number", [errno.ENOBUFS, errno.ENETDOWN, errno.EAGAIN])
@@ -138,6 +216,7 @@ async def test_what_the_system_cannot_do_now_is_survived(number: int) -> None:
         broken = Broken(number, sock.fileno())
         made = Heard(broken)
         made.socket.send(b"x", ("127.0.0.1", 1))
+        made.socket.send_all([(b"x", ("127.0.0.1", 1))] * 3)
         made.socket._read()
         asyncio.get_running_loop().remove_reader(sock.fileno())
     assert made.datagrams == []
