@@ -98,21 +98,17 @@ class ChannelSocket:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
                 await http2.refuse(local, str(error))
             return
-        gate, opening = http2.FrameGate(), bytearray()
-
-        def remember(data: bytes) -> bytes:
-            if not gate.has_begun:
-                opening.extend(data)  # little: a client waits for the server's SETTINGS before its first call
-            return data
-
+        opening, gate = http2.Opening(), http2.FrameGate()
         try:
-            broken = await splice(local, stream, outbound=remember, inbound=gate.feed)
+            # Not before there is a connection: a channel is not ready without one.
+            await local.send(http2.EARLY_SETTINGS)
+            broken = await splice(local, stream, outbound=opening.feed, inbound=gate.feed)
         finally:
             await stream.aclose()
         if broken is None:
             return
         if not gate.has_begun:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
-                await http2.refuse(local, str(broken), seen=bytes(opening))
+                await http2.refuse(local, str(broken), opening=opening)
         elif gate.is_between_frames:
             await local.send(http2.goaway(str(broken)))

@@ -17,8 +17,13 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LARGEST_HELD_FRAME = 64 * 1024
 """Bytes of a frame that is held back until it is whole; a larger one is passed on as it comes."""
 
+EARLY_STREAMS = 100
+"""Calls at once that a client may begin before it knows the server's limit: the least that RFC 9113 recommends."""
+
 _HEADER = 9
 _HEADERS, _SETTINGS, _GOAWAY = 0x01, 0x04, 0x07
+_ACK = 0x01
+_MAX_CONCURRENT_STREAMS = 0x03
 _NO_ERROR = 0x00
 _MAX_STREAM_ID = 0x7FFFFFFF
 
@@ -30,33 +35,74 @@ def _frame(kind: int, body: bytes) -> bytes:
 SETTINGS = _frame(_SETTINGS, b"")
 """An empty SETTINGS frame, with which a server begins."""
 
+EARLY_SETTINGS = _frame(_SETTINGS, struct.pack(">HI", _MAX_CONCURRENT_STREAMS, EARLY_STREAMS))
+"""What a client is sent before the server's own SETTINGS are there: grpcio waits for some, a round trip long."""
+
 
 def goaway(reason: str) -> bytes:
     """Return the GOAWAY frame that ends every call of a connection with ``reason`` in its details."""
     return _frame(_GOAWAY, struct.pack(">II", _MAX_STREAM_ID, _NO_ERROR) + reason.encode("utf-8", "replace"))
 
 
-async def refuse(client: ByteStream, reason: str, *, seen: bytes = b"") -> None:
+class Opening:
+    """Passes on what a client sends, but for its acknowledgement of :data:`EARLY_SETTINGS`, which no server sent.
+
+    Acknowledgements come in the order of the SETTINGS (RFC 9113 section 6.5.3), so it is the first one.
+    """
+
+    def __init__(self) -> None:
+        self._held = bytearray()  # of a frame header that is not whole
+        self._passing = len(PREFACE)  # bytes still to come of what is being passed on
+        self._acknowledged = False
+        self.has_call = False  # whether the first HEADERS were passed on
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the client sent and return those bytes that the server shall see."""
+        if self._acknowledged and self.has_call and not self._held:
+            return data
+        self._held += data
+        data, at = bytes(self._held), 0
+        self._held.clear()
+        passed = bytearray()
+        while at < len(data):
+            if self._passing == 0:
+                header = data[at : at + _HEADER]
+                if len(header) < _HEADER:
+                    self._held += header
+                    break
+                if self._drops(header):
+                    at += _HEADER
+                    continue
+                self._passing = _HEADER + int.from_bytes(header[:3], "big")
+            part = data[at : at + self._passing]
+            passed += part
+            at += len(part)
+            self._passing -= len(part)
+        return bytes(passed)
+
+    def _drops(self, header: bytes) -> bool:
+        self.has_call = self.has_call or header[3] == _HEADERS
+        if self._acknowledged or header[3] != _SETTINGS or not header[4] & _ACK:
+            return False
+        self._acknowledged = True
+        return True
+
+
+async def refuse(client: ByteStream, reason: str, *, opening: Opening | None = None) -> None:
     """Play the server of an HTTP/2 connection just long enough to fail the client's first call with ``reason``.
 
-    ``seen`` is what the client has sent already. Ends what we send; returns early if the client ends first. Waits for
-    the client as long as it takes: bound it.
+    ``opening`` has seen what the client has sent already, after it got SETTINGS. Ends what we send; returns early if
+    the client ends first. Waits for the client as long as it takes: bound it.
     """
-    await client.send(SETTINGS)
-    waiting, skip = bytearray(), len(PREFACE)
-    data = seen or await client.receive()
-    while data:
-        waiting += data
-        while len(waiting) >= skip + _HEADER:
-            if waiting[skip + 3] == _HEADERS:
-                await client.send(goaway(reason))
-                await client.send_eof()
-                return
-            skip += _HEADER + int.from_bytes(waiting[skip : skip + 3], "big")
-            passed = min(skip, len(waiting))
-            del waiting[:passed]
-            skip -= passed
-        data = await client.receive()
+    if opening is None:
+        opening = Opening()
+        await client.send(SETTINGS)
+    while not opening.has_call:
+        if not (data := await client.receive()):
+            return
+        opening.feed(data)
+    await client.send(goaway(reason))
+    await client.send_eof()
 
 
 class FrameGate:

@@ -15,10 +15,13 @@ import pytest
 
 from rogue.peer import Peer, RogueServer
 from support import leaks, streams
+from support.link import Link, UdpLink
+from support.stopwatch import ROUND_TRIP, Stopwatch
+from support.streams import GRPC_TYPE
 from tndrl.errors import ConnectError, NoAnswerError, StreamRefusedError
 from tndrl.transport import channels, http2
 from tndrl.transport.channels import ChannelSocket, OpenStream
-from tndrl.transport.dialer import MuxDialer
+from tndrl.transport.dialer import MuxDialer, Target
 
 ENDED = {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 
@@ -152,9 +155,8 @@ RESPONSE = streams.headers({":status": "200", "content-type": "application/grpc"
 async def receive_call(server: RogueServer) -> Peer:
     """Play the server until the first call has come in whole."""
     peer = await server.peer()
-    await peer.until(lambda: len(peer.received[0]) > len(http2.PREFACE))
-    peer.send(0, http2.SETTINGS)  # grpcio's client waits for it
     await peer.until(lambda: peer.received[0].endswith(bytes(98) + b"no"))
+    peer.send(0, http2.SETTINGS)
     return peer
 
 
@@ -198,3 +200,58 @@ async def test_the_call_hears_why(how: str, words: str) -> None:
         peer = await receive_call(server)
         break_off(peer, how)
         assert words in await call.details()
+
+
+# The first call does not wait for the server's SETTINGS
+
+
+async def ping(request: bytes, _context: grpc.aio.ServicerContext) -> bytes:
+    return request
+
+
+PING = {"Ping": grpc.unary_unary_rpc_method_handler(ping)}
+
+
+@asynccontextmanager
+async def far_away(folder: Path) -> AsyncIterator[Target]:
+    """Yield a service at the other end of a slow link."""
+    async with (
+        streams.serving(folder, PING) as listener,
+        UdpLink(listener.address, Link(1, delay=ROUND_TRIP / 2)) as link,
+    ):
+        yield streams.target(link.address, streams.node_id("a"))
+
+
+async def test_a_first_call_takes_two_round_trips(short_dir: Path) -> None:
+    """One for the handshake and one for the call; a first call on another channel afterwards takes a single one."""
+    async with far_away(short_dir) as target:
+        first, other = Stopwatch(2), Stopwatch(1)
+        while first.goes_on or other.goes_on:
+            async with streams.dialer() as dialer:
+                for watch in (first, other):
+                    call = dialer.channel(target, GRPC_TYPE).unary_unary("/test.Service/Ping")
+                    with watch:
+                        assert await call(b"x", timeout=10) == b"x"
+    assert (first.round_trips, other.round_trips) == (2, 1)
+
+
+async def test_calls_at_once_on_a_cold_channel(short_dir: Path) -> None:
+    """Of 500 calls at once on a channel that is not connected none fails, though a stream carries 100."""
+    async with far_away(short_dir) as target, streams.dialer() as dialer:
+        call = dialer.channel(target, GRPC_TYPE).unary_unary("/test.Service/Ping")
+        names = [str(index).encode() for index in range(500)]
+        assert await asyncio.gather(*(call(name, timeout=20) for name in names)) == names
+
+
+async def test_the_servers_own_settings_count(short_dir: Path) -> None:
+    """What the server says when it is there is acknowledged to it: otherwise it would give the connection up."""
+    async with rogue_server() as (server, dialer), asyncio.timeout(5):
+        channel = dialer.channel(streams.target(server.address, streams.node_id("rogue")), 0x10)
+        call = channel.unary_stream("/test.Service/Any")(bytes(98) + b"no")
+        peer = await server.peer()
+        await peer.until(lambda: peer.received[0].endswith(bytes(98) + b"no"))
+        acknowledged = streams.frame(4, 1, 0, b"")
+        assert acknowledged not in peer.received[0]
+        peer.send(0, http2.SETTINGS)
+        await peer.until(lambda: acknowledged in peer.received[0])
+        call.cancel()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support import streams
 from tndrl.transport import http2
-from tndrl.transport.http2 import FrameGate, goaway, refuse
+from tndrl.transport.http2 import FrameGate, Opening, goaway, refuse
 from tndrl.transport.memory import MemoryStream, memory_pair
 
 LARGE = http2.LARGEST_HELD_FRAME
@@ -115,10 +115,48 @@ async def test_a_client_without_a_call_gets_no_goaway() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, 24, 33, len(CLIENT)])
 async def test_a_call_is_refused_that_began_before(size: int) -> None:
-    """What the client sent before it is refused counts."""
+    """What the client sent before it is refused counts, and it is not told SETTINGS again."""
     client, server = memory_pair(capacity=1 << 20)
+    opening = Opening()
+    opening.feed(CLIENT[:size])
     await client.send(CLIENT[size:])
     await client.send_eof()
     async with asyncio.timeout(5):
-        await refuse(server, "no entry", seen=CLIENT[:size])
-    assert await answer(client) == http2.SETTINGS + goaway("no entry")
+        await refuse(server, "no entry", opening=opening)
+    assert await answer(client) == goaway("no entry")
+
+
+# The acknowledgement of SETTINGS that no server sent
+
+ACK = streams.frame(4, 1, 0, b"")
+
+
+def test_early_settings_limit_the_calls_at_once() -> None:
+    """RFC 9113 section 6.5.2: without SETTINGS_MAX_CONCURRENT_STREAMS a client may begin any number."""
+    assert streams.frame(4, 0, 0, bytes.fromhex("0003 00000064")) == http2.EARLY_SETTINGS
+
+
+@given(
+    before=st.lists(st.integers(0, 30_000), max_size=4),
+    after=st.lists(
+        st.sampled_from([ACK, http2.SETTINGS, CLIENT[len(http2.PREFACE) :], frame(100)]), max_size=5
+    ),
+    cuts=st.lists(st.integers(0, 200_000), max_size=30),
+)
+def test_one_acknowledgement_is_dropped(before: list[int], after: list[bytes], cuts: list[int]) -> None:
+    """However the bytes are cut, the first acknowledgement is missing from them and nothing else."""
+    head, tail = http2.PREFACE + b"".join(frame(length) for length in before), b"".join(after)
+    data = head + ACK + tail
+    opening, passed, at = Opening(), b"", 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
+        passed += opening.feed(data[at:cut])
+        at = cut
+    assert passed == head + tail
+    assert opening.has_call == (CLIENT[len(http2.PREFACE) :] in after)
+
+
+def test_without_an_acknowledgement_nothing_is_dropped() -> None:
+    """SETTINGS of the client's own are no acknowledgement."""
+    opening = Opening()
+    assert opening.feed(CLIENT) == CLIENT
+    assert opening.feed(ACK + ACK) == ACK
