@@ -20,6 +20,7 @@ UNTESTED = {
 """Folder or file -> why it has no test file of its own."""
 
 SCENARIOS = {
+    "tests/interop": "peers of other makes, both directions",
     "tests/rogue": "the tests' rogue QUIC peers",
     "tests/support": "the tests' own tools",
     "tests/scenarios": "several processes or parts at once, as users meet them",
