@@ -121,8 +121,8 @@ async def test_goaway_reaches_the_other_end(scene: Scene, short_dir: Path) -> No
 async def test_connections_close_with_a_reason(scene: Scene) -> None:
     """When the node is done it closes each connection with SHUTDOWN and says why."""
     await nodes.ping(nodes.control(scene.peer))
+    session = nodes.session_of(scene.peer)
     await scene.node.stop(reason="for maintenance")
-    session = scene.peer._dialer._sessions[scene.peer._target]
     failure = await session.wait_closed()
     assert isinstance(failure, ConnectionClosedError)
     assert (failure.code, failure.application, failure.remote) == (ErrorCode.SHUTDOWN, True, True)

@@ -84,8 +84,9 @@ async def test_a_connection_that_ended_in_order_is_replaced(short_dir: Path) -> 
         address = first.address
         async with nodes.calling(short_dir / "b", "b", address) as peer:
             await nodes.ping(nodes.control(peer))
+            session = nodes.session_of(peer)
             await first.stop()
-            await peer._dialer._sessions[peer._target].wait_closed()
+            await session.wait_closed()
             async with nodes.running(short_dir / "a", server__addr=address) as second:
                 await nodes.ping(nodes.control(peer))
                 assert second.stats()["handshakes_completed"] == 1

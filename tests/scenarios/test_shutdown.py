@@ -59,9 +59,10 @@ async def test_the_answer_always_comes(short_dir: Path, times: int) -> None:
 
 async def test_the_reason_is_given_on(scene: Scene) -> None:
     """Peers read the reason in how their connection ended, made safe to print."""
+    session = nodes.session_of(scene.peer)
     await scene.boss.Shutdown(Request(graceful=True, reason="for\nmaintenance"))
     await scene.node.wait_stopped()
-    failure = await scene.peer._dialer._sessions[scene.peer._target].wait_closed()
+    failure = await session.wait_closed()
     assert isinstance(failure, ConnectionClosedError)
     assert failure.reason.isprintable()
     assert failure.reason.endswith("nmaintenance")
@@ -69,9 +70,10 @@ async def test_the_reason_is_given_on(scene: Scene) -> None:
 
 async def test_no_reason_names_who_asked(scene: Scene) -> None:
     """Without a reason the admin's identity is the reason."""
+    session = nodes.session_of(scene.peer)
     await scene.boss.Shutdown(Request(graceful=True))
     await scene.node.wait_stopped()
-    failure = await scene.peer._dialer._sessions[scene.peer._target].wait_closed()
+    failure = await session.wait_closed()
     assert "asked to by spiffe://tndrl/node/boss" in str(failure)
 
 

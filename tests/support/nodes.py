@@ -13,6 +13,7 @@ import grpc.aio
 
 import tndrl
 from support import certs
+from tndrl.transport.session import Session
 from tndrl.v1 import control_pb2, control_pb2_grpc
 
 WITNESS_TYPE = 0x10
@@ -91,3 +92,9 @@ async def who_am_i(peer: tndrl.Peer, metadata: tuple[tuple[str, str], ...] = ())
     """Ask the witness who we are."""
     call = peer.channel(WITNESS_TYPE).unary_unary("/test.Witness/WhoAmI")
     return (await call(b"", metadata=metadata, timeout=5)).decode()
+
+
+def session_of(peer: tndrl.Peer) -> Session:
+    """Return the one connection to a peer that lives."""
+    (session,) = peer._dialer._pool.live(peer._target)
+    return session

@@ -23,7 +23,7 @@ from tndrl.control.service import ControlPlane
 from tndrl.control.state import NodeState, StateMachine
 from tndrl.errors import UsageError
 from tndrl.node.lock import StateDirectory
-from tndrl.node.peer import Peer, reach, resolve_target
+from tndrl.node.peer import Peer, dialer_of, reach, resolve_target
 from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport.codes import ErrorCode
@@ -293,7 +293,7 @@ class Node:
             type_timeout=config.transport.type_timeout,
             settings=settings,
         )
-        dialer = MuxDialer(credentials, connect_timeout=config.transport.connect_timeout, settings=settings)
+        dialer = dialer_of(config, credentials)
         async with listener, dialer:
             self._listener, self._dialer = listener, dialer
             listener.hold()  # a caller must not find a node without its services

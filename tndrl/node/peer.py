@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pki.credentials import Credentials
 from pki.spiffe import SpiffeId
 from tndrl.config import Config, load_config, parse_address
 from tndrl.errors import ConfigError, TndrlError
@@ -100,13 +101,20 @@ async def connect(
     elif pki_dir is not None:
         raise ConfigError("give connect() either config or pki_dir, not both", key="pki.dir")
     whom = resolve_target(target, config)
-    dialer = MuxDialer(
-        load_credentials(config),
-        connect_timeout=config.transport.connect_timeout if timeout is None else timeout,
+    async with dialer_of(config, load_credentials(config), timeout=timeout) as dialer:
+        yield await reach(dialer, whom)
+
+
+def dialer_of(config: Config, credentials: Credentials, *, timeout: float | None = None) -> MuxDialer:
+    """Return a dialer with the numbers of ``config``, or another connect timeout."""
+    transport = config.transport
+    return MuxDialer(
+        credentials,
+        connect_timeout=transport.connect_timeout if timeout is None else timeout,
+        evict_after=transport.evict_after,
+        reconnect_max=transport.reconnect_max,
         settings=quic_settings(config),
     )
-    async with dialer:
-        yield await reach(dialer, whom)
 
 
 async def reach(dialer: MuxDialer, target: Target) -> Peer:

@@ -96,8 +96,9 @@ class Session:
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._released = False  # the endpoint has forgotten this session: nothing is sent any more
-        self._heard = 0  # datagrams received
-        self._heard_at_doubt = 0
+        self.heard_at = self._loop.time()  # when the last datagram came
+        self.idle_since = self._loop.time()  # when the last stream ended
+        self._doubted_at = 0.0
         self._doubt: asyncio.TimerHandle | None = None  # set while a PING decides whether the peer is gone
         self._watch_handshake()
 
@@ -129,6 +130,16 @@ class Session:
     def streams(self) -> int:
         """How many streams are open."""
         return len(self._streams)
+
+    @property
+    def streams_left(self) -> int:
+        """How many more streams the peer allows us to open."""
+        return self._quic.streams_left
+
+    @property
+    def keepalive(self) -> float:
+        """Seconds between two PINGs: a third of the idle timeout leaves room for two that are lost."""
+        return min(self._keepalive, self._quic.idle_timeout / 3)
 
     async def wait_connected(self) -> None:
         """Wait until the peer is verified; raises the typed failure if the connection ends first. Safe to cancel."""
@@ -176,8 +187,8 @@ class Session:
 
     def receive_datagram(self, data: bytes, address: Address) -> None:
         """Take one datagram; :meth:`flush` acts on it. Never raises."""
-        self._heard += 1
-        self._quic.receive_datagram(data, address, now=self._loop.time())
+        self.heard_at = self._loop.time()
+        self._quic.receive_datagram(data, address, now=self.heard_at)
 
     def flush(self) -> None:
         """Act on what happened, send what is due and set the timer."""
@@ -207,7 +218,7 @@ class Session:
         if self._doubt is not None or self.is_closed:
             return
         self._quic.send_ping(0)
-        self._heard_at_doubt = self._heard
+        self._doubted_at = self._loop.time()
         self._doubt = self._loop.call_later(DOUBT_TIMEOUT, self._settle_doubt, failure)
         self.flush_soon()
 
@@ -220,7 +231,7 @@ class Session:
 
     def _settle_doubt(self, failure: TndrlError) -> None:
         self._doubt = None
-        if self._heard == self._heard_at_doubt:
+        if self.heard_at <= self._doubted_at:
             self.abandon(failure)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
@@ -248,6 +259,7 @@ class Session:
     def forget_stream(self, stream_id: int) -> None:
         """Drop a stream that is over on this side."""
         self._streams.pop(stream_id, None)
+        self.idle_since = self._loop.time()
         self._quic.forget(stream_id)
 
     def watch_sender(self, stream: QuicStream, *, blocked: bool) -> None:
@@ -370,9 +382,7 @@ class Session:
         self.flush()
 
     def _arm_keepalive(self) -> None:
-        # A third of the idle timeout leaves room for two lost PINGs.
-        interval = min(self._keepalive, self._quic.idle_timeout / 3)
-        self._keepalive_timer = self._loop.call_later(interval, self._send_keepalive)
+        self._keepalive_timer = self._loop.call_later(self.keepalive, self._send_keepalive)
 
     def _send_keepalive(self) -> None:
         self._quic.send_ping(0)
