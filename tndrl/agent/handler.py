@@ -192,6 +192,10 @@ class DurableHandler(DefaultRequestHandler):
         """Take a message and have it worked on to the end, unless that was done before; return an answer."""
         owner, message = context.user.user_name, params.message
         task_id = message.task_id or str(uuid.uuid4())
+        if message.task_id and (known := await self._messages.find(owner, message.message_id)) is not None:
+            # It had its turn: it does not wait for that of another message.
+            claimed.set_result(known)
+            return known.answer
         async with self._turns.setdefault(task_id, asyncio.Lock()):
             claim = await self._messages.claim(owner, message.message_id, task_id)
             if not claim.is_new:

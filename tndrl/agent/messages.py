@@ -38,14 +38,16 @@ class Messages:
         self._database = database
         self._log = log
 
+    async def find(self, owner: str, message_id: str) -> Claim | None:
+        """Return the claim of a message, None if it was not taken. Safe to cancel."""
+        return await self._database.transaction(lambda connection: _find(connection, owner, message_id))
+
     async def claim(self, owner: str, message_id: str, task_id: str) -> Claim:
         """Take a message for ``task_id``, or return the claim it has already. Safe to cancel."""
 
         async def work(connection: AsyncConnection) -> Claim:
-            query = select(MESSAGES).where(_is(owner, message_id))
-            if row := (await connection.execute(query)).first():
-                answer = Message.FromString(row.answer) if row.answer is not None else None
-                return Claim(row.task_id, row.seq, is_new=False, answer=answer)
+            if (known := await _find(connection, owner, message_id)) is not None:
+                return known
             seq, _ = await self._log.last(connection, task_id)
             row_of = {"owner": owner, "message_id": message_id, "task_id": task_id, "seq": seq}
             await connection.execute(insert(MESSAGES).values(**row_of, created=time.time()))
@@ -68,6 +70,14 @@ def came_to_nothing() -> ColumnElement[bool]:
     """Return the condition of claims that have neither an answer nor an event of their task after them."""
     later = select(EVENTS.c.seq).where(EVENTS.c.task_id == MESSAGES.c.task_id, EVENTS.c.seq > MESSAGES.c.seq)
     return MESSAGES.c.answer.is_(None) & ~later.exists()
+
+
+async def _find(connection: AsyncConnection, owner: str, message_id: str) -> Claim | None:
+    row = (await connection.execute(select(MESSAGES).where(_is(owner, message_id)))).first()
+    if row is None:
+        return None
+    answer = Message.FromString(row.answer) if row.answer is not None else None
+    return Claim(row.task_id, row.seq, is_new=False, answer=answer)
 
 
 def _is(owner: str, message_id: str) -> ColumnElement[bool]:

@@ -208,6 +208,24 @@ class TestRepeated:
         assert numbers(await every(stream(handler, message_id="m", task_id=task_id))) == [5, 6, 7, 8]
         assert executor.runs == 2
 
+    async def test_behind_another(self, handler, executor, gate):
+        """A repeated message for a task has its answer at once, though another is worked on."""
+        task_id = await park(handler, executor)
+        await send(handler, message_id="m", task_id=task_id)
+        begun = asyncio.Event()
+
+        async def script(context, queue):
+            begun.set()
+            await answering("c", gate=gate)(context, queue)
+
+        executor.script = script
+        another = asyncio.create_task(send(handler, task_id=task_id))
+        await begun.wait()
+        repeated = await send(handler, message_id="m", task_id=task_id)
+        assert (repeated.id, another.done(), executor.runs) == (task_id, False, 3)
+        gate.set()
+        assert (await another).status.state == COMPLETED
+
     async def test_refused(self, handler, executor, gate):
         """A message that was refused may be sent again."""
         with pytest.raises(TaskNotFoundError):

@@ -27,6 +27,13 @@ async def test_first_claim_wins(messages):
     assert await messages.claim(ALICE, "m", "two") == Claim("one", 0, is_new=False)
 
 
+async def test_find(messages):
+    """A message that was taken is found, by its owner."""
+    await messages.claim(ALICE, "m", "one")
+    assert await messages.find(ALICE, "m") == Claim("one", 0, is_new=False)
+    assert await messages.find(BOB, "m") is None
+
+
 async def test_owners_do_not_meet(messages):
     """Two callers may use the same message ID, and learn nothing of each other."""
     await messages.claim(ALICE, "m", "one")
