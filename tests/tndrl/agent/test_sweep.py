@@ -1,16 +1,19 @@
 """Clearing up."""
 
 import asyncio
+import shutil
 import time
 
 import pytest
-from a2a.types.a2a_pb2 import GetTaskRequest, SubscribeToTaskRequest
+from a2a.types.a2a_pb2 import GetTaskRequest, ListTasksRequest, Message, Part, Role, SubscribeToTaskRequest
 from sqlalchemy import func, select, text
 
 from support.durable import (
+    CARD,
     COMPLETED,
     FAILED,
     INPUT_REQUIRED,
+    SUBMITTED,
     WORKING,
     Scripted,
     answering,
@@ -21,8 +24,9 @@ from support.durable import (
     request,
 )
 from tndrl.agent.answers import status, submitted
-from tndrl.agent.database import EVENTS, MESSAGES, Database, TaskRow
+from tndrl.agent.database import EVENTS, FILE, MESSAGES, Database, TaskRow
 from tndrl.agent.events import EventLog
+from tndrl.agent.handler import DurableHandler
 from tndrl.agent.messages import Messages
 from tndrl.agent.sweep import REASON, prune, prune_for_ever, sweep
 
@@ -112,6 +116,98 @@ async def test_claims_without_work(executor, tmp_path):
         await handler.on_message_send(request(message_id="new"), caller())
         await handler.on_message_send(request(message_id="next", task_id=task_id), caller())
     assert executor.runs == 3
+
+
+class Watched(Database):
+    """Keeps what a kill would leave after each of its commits, in folders below ``folder``."""
+
+    def __init__(self, folder):
+        super().__init__(None, folder)
+        self._folder = folder
+        self.left = []
+        self._written = b""
+
+    async def transaction(self, work, then=lambda _result: None):
+        def committed(result):
+            self._keep()
+            then(result)
+
+        return await super().transaction(work, committed)
+
+    def _keep(self):
+        files = [self._folder / (FILE + end) for end in ("", "-wal")]
+        written = b"".join(file.read_bytes() for file in files)
+        if written != self._written:
+            self._written = written
+            self.left.append(self._folder / str(len(self.left)))
+            self.left[-1].mkdir()
+            for file in files:
+                shutil.copy(file, self.left[-1])
+
+
+async def obey(context, queue):
+    """Answer "say" with a message, "ask" with a question, and anything else with an end."""
+    said = context.get_user_input()
+    if said == "say":
+        await queue.enqueue_event(Message(message_id="a", role=Role.ROLE_AGENT, parts=[Part(text="x")]))
+    else:
+        await answering("a", end=INPUT_REQUIRED if said == "ask" else COMPLETED)(context, queue)
+
+
+async def converse(handler, times=1):
+    """Ask, go on and say, each as often at once; every answer but one that says so is the same."""
+
+    async def send(said, **fields):
+        params = [request(said, message_id=said, **fields) for _ in range(times)]
+        streamed = every(handler.on_message_send_stream(params[0], caller()))
+        sent = [handler.on_message_send(one, caller()) for one in params]
+        first, *others, events = await asyncio.gather(*sent, streamed)
+        assert others == [first] * (times - 1)
+        assert events
+        return first
+
+    async with asyncio.timeout(10):
+        task = await send("ask")
+        if task.status.state == INPUT_REQUIRED:
+            task = await send("go on", task_id=task.id)
+        assert (await send("say")).parts[0].text == "x"
+        return task
+
+
+async def test_killed_after_each_commit(tmp_path):
+    """Whichever commit was the last: no task has no worker, and every message that comes again is answered."""
+    async with Watched(tmp_path) as database:
+        handler = DurableHandler(Scripted(obey), database, CARD)
+        told = await converse(handler)
+        await handler.aclose()
+    ends = []
+    for folder in database.left:
+        assert await clear_up(folder) in (0, 1)
+        async with handling(Scripted(obey), folder) as handler:
+            for state in (SUBMITTED, WORKING):
+                assert not (await handler.on_list_tasks(ListTasksRequest(status=state), caller())).tasks
+            task = await converse(handler, times=5)
+            log = handler.on_subscribe_to_task(SubscribeToTaskRequest(id=task.id), caller(after=0))
+            events = await every(log)
+            assert numbers(events) == list(range(1, len(events) + 1))
+            ends.append((task.id == told.id, task.status.state))
+    again = [(False, COMPLETED)]
+    first, second = ([(True, FAILED)] * 3 + [(True, COMPLETED)] for _ in range(2))
+    assert ends == [*again, *first, (True, COMPLETED), *second, *[(True, COMPLETED)] * 2]
+
+
+async def test_killed_while_it_clears_up(executor, tmp_path):
+    """A start that is killed on its way is made up for by the next: each task ends once."""
+    tasks = [await leave(executor, tmp_path, message_id=one) for one in ("m", "n")]
+    async with Watched(tmp_path) as database:
+        assert await sweep(database) == 2
+    assert [await clear_up(folder) for folder in database.left] == [2, 1, 0]
+    for folder in (*database.left, tmp_path):
+        async with handling(executor, folder) as handler:
+            for task_id in tasks:
+                log = handler.on_subscribe_to_task(SubscribeToTaskRequest(id=task_id), caller(after=0))
+                events = await every(log)
+                assert (numbers(events), events[-1].status.state) == ([1, 2, 3, 4], FAILED)
 
 
 async def count(database):
