@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from aioquic import tls
 from aioquic.buffer import Buffer
 from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.connection import QuicConnection, QuicConnectionState
+from aioquic.quic.connection import QuicConnection, QuicConnectionState, QuicReceiveContext
+from aioquic.quic.packet import QuicPacketType
+from aioquic.quic.packet_builder import QuicPacketBuilder
 from aioquic.tls import Epoch
 
 from rogue.context import RogueContext
 from rogue.messages import ROOM
 from rogue.script import Script
+
+SMALLEST = 1200
+"""Bytes of a datagram that every path carries."""
+
+OVERHEAD = 128
+"""More than header and tag of any packet take."""
+
+PACKET_TYPES = {
+    Epoch.INITIAL: QuicPacketType.INITIAL,
+    Epoch.HANDSHAKE: QuicPacketType.HANDSHAKE,
+    Epoch.ONE_RTT: QuicPacketType.ONE_RTT,
+}
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,32 @@ class RogueConnection(QuicConnection):
         """Send bytes in CRYPTO frames as they are."""
         self._crypto_streams[epoch].sender.write(data)
 
+    @property
+    def next_number(self) -> int:
+        """The number of the next packet, at whatever level."""
+        return self._packet_number
+
+    def packet(self, payload: bytes, epoch: Epoch = Epoch.ONE_RTT) -> bytes:
+        """Return a packet with valid protection around whatever shall pass for frames; it is never sent again."""
+        builder = QuicPacketBuilder(
+            host_cid=self.host_cid,
+            is_client=self._is_client,
+            max_datagram_size=max(SMALLEST, len(payload) + OVERHEAD),
+            packet_number=self._packet_number,
+            peer_cid=self._peer_cid.cid,
+            peer_token=self._peer_token,
+            version=self._version,
+        )
+        builder.start_packet(PACKET_TYPES[epoch], self._cryptos[epoch])
+        builder._buffer.push_bytes(payload)
+        (datagram,), _ = builder.flush()
+        self._packet_number = builder.packet_number
+        return datagram
+
+    def has_keys(self, epoch: Epoch) -> bool:
+        """Whether packets of this level can be sent now."""
+        return epoch in self._cryptos and self._cryptos[epoch].send.is_valid()
+
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, object]]:
         """Return what to send; nothing while the script tells a client to wait for the whole flight."""
         waits = self._is_client and self.script.whole_flight
@@ -93,9 +133,27 @@ class RogueConnection(QuicConnection):
         RogueContext.adopt(self.tls, self.script)
         self._crypto_buffers = {epoch: Buffer(capacity=ROOM) for epoch in self._crypto_buffers}
 
+    def _handle_reset_stream_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        if self.script.deaf:
+            skip(buf, 3)
+        else:
+            super()._handle_reset_stream_frame(context, frame_type, buf)
+
+    def _handle_stop_sending_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        if self.script.deaf:
+            skip(buf, 2)
+        else:
+            super()._handle_stop_sending_frame(context, frame_type, buf)
+
     def _confirm_handshake(self) -> None:
         super()._confirm_handshake()
         self.is_confirmed = True
+
+
+def skip(buf: Buffer, fields: int) -> None:
+    """Read over numbers of a frame."""
+    for _ in range(fields):
+        buf.pull_uint_var()
 
 
 PRESENT = object()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Self
 
 from aioquic.buffer import Buffer
 from aioquic.quic import events
 from aioquic.quic.packet import pull_quic_header
+from aioquic.tls import Epoch
 
 from rogue.connection import Closed, RogueConnection
 from rogue.script import Script
@@ -34,6 +35,8 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         self._news = asyncio.Event()
         self._is_done = False
+        self._pings = 0
+        self._answered = 0  # the last PING that was acknowledged
 
     @property
     def local_address(self) -> str:
@@ -56,6 +59,8 @@ class Peer:
                 self.received[event.stream_id] += event.data
                 if event.end_stream:
                     self.ended[event.stream_id] = None
+            elif isinstance(event, events.PingAcknowledged):
+                self._answered = max(self._answered, event.uid)
             elif isinstance(event, events.StreamReset):
                 self.ended[event.stream_id] = event.error_code
         for data, address in self.connection.datagrams_to_send(self._loop.time()):
@@ -67,6 +72,37 @@ class Peer:
         """Send bytes on a stream, opening it if need be."""
         self.connection.send_stream_data(stream_id, data, end)
         self.pump()
+
+    async def settle(self) -> None:
+        """Wait until the other side has handled all that was sent and acknowledged a PING, or has closed."""
+        self._pings += 1
+        uid = self._pings
+        self.connection.send_ping(uid)
+        self.pump()
+        await self.until(lambda: self._answered >= uid or self.connection.closed is not None)
+
+    async def flood(self, frames: Iterable[bytes], *, batch: int = 16) -> int:
+        """Send packets full of frames until these end or the other side closes; returns the frames' bytes."""
+        sent = 0
+        for number, payload in enumerate(packed(frames), 1):
+            self.inject(payload)
+            sent += len(payload)
+            if number % batch == 0:
+                await self.settle()
+                if self.connection.closed is not None:
+                    return sent
+        await self.settle()
+        return sent
+
+    def inject(self, payload: bytes, epoch: Epoch = Epoch.ONE_RTT) -> None:
+        """Send one packet with these bytes for frames, past all that a sound peer does about them."""
+        self.throw(self.connection.packet(payload, epoch))
+
+    def throw(self, datagram: bytes) -> None:
+        """Send one datagram as it is."""
+        address = self.connection.get_peer_address()
+        assert address is not None
+        self._transport.sendto(datagram, address)
 
     async def outcome(self) -> Closed | None:
         """Wait until the other side has closed the connection or accepted it: returns its close, or None."""
@@ -113,6 +149,22 @@ class Peer:
     def _on_timer(self) -> None:
         self.connection.handle_timer(self._loop.time())
         self.pump()
+
+
+PAYLOAD = 1150
+"""Bytes of frames in one packet of a flood: they fit every path."""
+
+
+def packed(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield frames put together as packets take them."""
+    payload = bytearray()
+    for frame in frames:
+        if len(payload) + len(frame) > PAYLOAD:
+            yield bytes(payload)
+            payload.clear()
+        payload += frame
+    if payload:
+        yield bytes(payload)
 
 
 class Socket(asyncio.DatagramProtocol):

@@ -58,6 +58,9 @@ class Script:
     stream: bytes = b""
     """Bytes that a client sends on its first stream together with its last handshake message."""
 
+    deaf: bool = False
+    """Whether it goes on as if nothing was said when the other side resets a stream or asks it to stop."""
+
     def proof(self, content: bytes) -> tuple[int, bytes]:
         """Return the scheme and the signature of CertificateVerify over ``content``."""
         if self.prove is not None:

@@ -112,7 +112,7 @@ class Endpoint:
         configuration = self._configuration(is_client=True)
         configuration.server_name = server_name
         quic = AuthenticatedConnection(
-            configuration=configuration, verify_peer=verify_peer, max_streams=self._settings.limits.streams
+            configuration=configuration, verify_peer=verify_peer, limits=self._settings.limits
         )
         session = Session(quic, self, address, label, keepalive=self._settings.keepalive)
         self.register(quic.host_cid, session)
@@ -233,7 +233,7 @@ class Endpoint:
         quic = AuthenticatedConnection(
             configuration=configuration,
             verify_peer=server.verify_peer,
-            max_streams=self._settings.limits.streams,
+            limits=self._settings.limits,
             original_destination_connection_id=header.destination_cid,
         )
         session = Session(

@@ -70,7 +70,7 @@ class QuicStream(ByteStream):
             finally:
                 self._readable = None
         data = self._take(limit)
-        if self._quic.consume(self.stream_id, len(data)):
+        if self._quic.consume(self.stream_id, len(data), self._loop.time()):
             self.session.flush_soon()
         return data
 
@@ -173,7 +173,7 @@ class QuicStream(ByteStream):
     def _let_go(self) -> None:
         unread = sum(len(chunk) for chunk in self._chunks)
         self._chunks.clear()
-        self._quic.consume(self.stream_id, unread)
+        self._quic.consume(self.stream_id, unread, self._loop.time())
         self.session.forget_stream(self.stream_id)
 
     def _fail(self, failure: TndrlError) -> None:

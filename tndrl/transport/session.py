@@ -260,7 +260,7 @@ class Session:
         """Drop a stream that is over on this side."""
         self._streams.pop(stream_id, None)
         self.idle_since = self._loop.time()
-        self._quic.forget(stream_id)
+        self._quic.forget(stream_id, self.idle_since)
 
     def watch_sender(self, stream: QuicStream, *, blocked: bool) -> None:
         """Note whether a stream's sender waits for acknowledgements."""
@@ -277,7 +277,7 @@ class Session:
             if (stream := self._streams.get(event.stream_id)) is not None:
                 stream.on_reset(event.error_code)
             else:
-                self._quic.forget(event.stream_id)
+                self._quic.forget(event.stream_id, self._loop.time())
         elif isinstance(event, StopSendingReceived):
             if (stream := self._streams.get(event.stream_id)) is not None:
                 stream.on_stop_sending(event.error_code)
@@ -304,7 +304,7 @@ class Session:
         if (stream := self._streams.get(event.stream_id)) is not None:
             stream.on_data(event.data, end=event.end_stream)
         else:
-            self._quic.consume(event.stream_id, len(event.data))  # late bytes of a stream we gave up
+            self._quic.forget(event.stream_id, self._loop.time())  # late bytes of a stream we gave up
 
     def _handle_connected(self) -> None:
         # Fail closed: whatever aioquic believes, without a verified identity there is no connection.

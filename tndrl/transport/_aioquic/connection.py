@@ -16,7 +16,11 @@ from aioquic.quic.stream import QuicStream
 
 from pki.spiffe import SpiffeId
 from pki.svid import SvidError
+from tndrl.config import LimitsConfig
+from tndrl.transport._aioquic.acks import AckValidation
 from tndrl.transport._aioquic.flow import FlowControl
+from tndrl.transport._aioquic.frames import FrameChecks
+from tndrl.transport._aioquic.handshake import HandshakeLimits
 from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.tls import VerifyingContext, VerifyPeer
 
@@ -44,7 +48,7 @@ class StreamOpened(QuicEvent):
     stream_id: int
 
 
-class AuthenticatedConnection(FlowControl):
+class AuthenticatedConnection(HandshakeLimits, AckValidation, FrameChecks, FlowControl):
     """A QUIC connection with a verified peer, or none at all.
 
     It never completes a handshake before ``verify_peer`` has returned the peer's identity.
@@ -55,9 +59,10 @@ class AuthenticatedConnection(FlowControl):
         *,
         configuration: QuicConfiguration,
         verify_peer: VerifyPeer,
-        max_streams: int,
+        limits: LimitsConfig,
         original_destination_connection_id: bytes | None = None,
     ) -> None:
+        self._limits = limits  # before aioquic's own, which the base classes complete
         super().__init__(
             configuration=configuration,
             original_destination_connection_id=original_destination_connection_id,
@@ -66,7 +71,7 @@ class AuthenticatedConnection(FlowControl):
         self._logger = QuietLog(self.original_destination_connection_id)
         # Only clients open streams, and no stream is unidirectional: a peer that opens another one breaks the
         # limit and is closed with STREAM_LIMIT_ERROR (RFC 9000 section 4.6).
-        bidirectional = 0 if configuration.is_client else max_streams
+        bidirectional = 0 if configuration.is_client else limits.streams
         for limit, value in (
             (self._local_max_streams_bidi, bidirectional),
             (self._local_max_streams_uni, 0),

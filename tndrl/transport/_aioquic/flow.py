@@ -10,47 +10,66 @@ from weakref import WeakKeyDictionary
 
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.packet_builder import QuicPacketBuilder
+from aioquic.quic.rangeset import RangeSet
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
+
+from tndrl.config import LimitsConfig
+from tndrl.transport._aioquic.reassembly import ALL_STREAMS, GapCount, GivenUp, StreamRanges
+from tndrl.transport.window import ReceiveWindow
 
 
 class FlowControl(QuicConnection):
     """Grants credit for consumed bytes only (RFC 9000 section 4.2), and tells how much is waiting to be sent."""
 
+    _limits: LimitsConfig
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._consumed_total = 0
-        self._consumed: WeakKeyDictionary[QuicStream, int] = WeakKeyDictionary()
+        self._windows: WeakKeyDictionary[QuicStream, ReceiveWindow] = WeakKeyDictionary()
+        self._gaps = GapCount(self._limits.stream_gaps, ALL_STREAMS * self._limits.stream_gaps)
 
-    def consume(self, stream_id: int, count: int) -> bool:
+    def consume(self, stream_id: int, count: int, now: float) -> bool:
         """Say that ``count`` received bytes were passed on; returns whether that is worth telling the peer."""
+        tell = self._grant_connection(count)
         stream = self._streams.get(stream_id)
         if stream is None:
-            return self._grant_connection(count)
-        before = self._consumed.get(stream, 0)
-        # Bytes that fill a gap of a forgotten stream have been given back already.
-        consumed = self._consumed[stream] = min(before + count, stream.receiver.highest_offset)
-        tell = self._grant_connection(consumed - before)
-        window = self._configuration.max_stream_data
-        if not stream.receiver.is_finished and (
-            consumed + window - stream.max_stream_data_local >= window // 2
-        ):
-            stream.max_stream_data_local = consumed + window
-            tell = True
+            return tell
+        window = self._window(stream, now)
+        window.consumed += count
+        if not stream.receiver.is_finished:
+            loss = self._loss
+            limit = window.raised(
+                stream.max_stream_data_local, now, loss._rtt_min if loss._rtt_initialized else 0.0
+            )
+            if limit is not None:
+                stream.max_stream_data_local = limit
+                tell = True
         return tell
 
-    def forget(self, stream_id: int) -> None:
-        """Give back the connection's credit for bytes of a stream that will never be passed on."""
+    def forget(self, stream_id: int, now: float) -> None:
+        """Drop what came and what will come of a stream, and give back the connection's credit for it."""
         stream = self._streams.get(stream_id)
         if stream is not None:
-            lost = stream.receiver.highest_offset - self._consumed.get(stream, 0)
-            self._consumed[stream] = stream.receiver.highest_offset
+            window = self._window(stream, now)
+            lost = stream.receiver.highest_offset - window.consumed
+            window.consumed = stream.receiver.highest_offset
             self._grant_connection(lost)
+            GivenUp.adopt(stream)
+
+    def _window(self, stream: QuicStream, now: float) -> ReceiveWindow:
+        window = self._windows.get(stream)
+        if window is None:
+            limits = self._limits
+            window = ReceiveWindow(limits.stream_window, limits.max_stream_window, now)
+            self._windows[stream] = window
+        return window
 
     def _grant_connection(self, count: int) -> bool:
         self._consumed_total += count
         limit = self._local_max_data
-        gain = self._consumed_total + self._configuration.max_data - limit.value
+        gain = self._consumed_total + self._limits.connection_window - limit.value
         # Streams that nobody reads may hold most of the window: the others live on what is left of it.
         if gain == 0 or gain < limit.value - limit.used:
             return False
@@ -76,6 +95,13 @@ class FlowControl(QuicConnection):
         """How many streams we may still open."""
         return self._remote_max_streams_bidi - self._local_next_stream_id_bidi // 4
 
+    def _get_or_create_stream(self, frame_type: int, stream_id: int) -> QuicStream:
+        stream = super()._get_or_create_stream(frame_type, stream_id)
+        receiver = stream.receiver
+        if type(receiver._ranges) is RangeSet and not isinstance(receiver, GivenUp):
+            receiver._ranges = StreamRanges(self._gaps)
+        return stream
+
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         used = self._local_max_data.used
         self._local_max_data.used = 0  # keeps aioquic from doubling the window
@@ -87,6 +113,8 @@ class FlowControl(QuicConnection):
     def _write_stream_limits(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
     ) -> None:
+        if stream.max_stream_data_local_sent == stream.max_stream_data_local:
+            return
         highest = stream.receiver.highest_offset
         stream.receiver.highest_offset = 0  # keeps aioquic from doubling the window
         try:

@@ -18,7 +18,9 @@ from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 
 STREAM, CONNECTION = 16 * 1024, 64 * 1024
-SMALL = QuicSettings(limits=LimitsConfig(stream_window=STREAM, connection_window=CONNECTION))
+SMALL = QuicSettings(
+    limits=LimitsConfig(stream_window=STREAM, max_stream_window=STREAM, connection_window=CONNECTION)
+)
 FLOOD = bytes(4 * CONNECTION)
 
 
@@ -145,8 +147,54 @@ async def test_a_gap_filled_after_the_reset_grants_nothing_twice(quic: streams.Q
     pending.add(1, STREAM - 1)
     near._quic._streams[near.stream_id].sender.buffer_is_empty = False
     await quic.exchange()
-    assert far._quic._streams[far.stream_id].receiver.starting_offset() == STREAM  # all of it came
+    assert arrived(far) == STREAM  # all of it came
     assert far._quic._consumed_total == STREAM
+
+
+async def test_a_stream_given_up_holds_no_memory(quic: streams.Quic) -> None:
+    """What had come of a stream is gone with it, although its peer never ends it and sends more."""
+    ignore_resets(quic.client._quic)
+    near, far = await quic.streams()
+    hold_back(near, STREAM // 2)
+    await quic.exchange()
+    receiver = far._quic._streams[far.stream_id].receiver
+    assert len(receiver._buffer) > STREAM // 4
+    far.abort(1)
+    assert not receiver._buffer
+    near._quic._streams[near.stream_id].sender.write(bytes(100))
+    await quic.exchange()
+    assert arrived(far) == 1 + STREAM // 2 + 100
+    assert not receiver._buffer
+    assert far._quic._consumed_total == arrived(far)
+
+
+async def test_too_many_gaps_close_the_connection() -> None:
+    """A peer that leaves more gaps than are allowed is closed."""
+    few = QuicSettings(limits=LimitsConfig(stream_gaps=5))
+    async with streams.connected(few, QuicSettings()) as quic:
+        near, _far = await quic.streams()
+        sender = near._quic._streams[near.stream_id].sender
+        sender.write(bytes(100))
+        sender._pending = RangeSet([range(10 * n, 10 * n + 1) for n in range(1, 8)])
+        failure = await quic.client.wait_closed()
+        assert getattr(failure, "code_name", "") == "FLOW_CONTROL_ERROR"
+
+
+async def test_a_window_grows_for_a_fast_reader() -> None:
+    """A stream whose reader keeps up with a long path gets a larger window, and one that is not read does not."""
+    large = QuicSettings(limits=LimitsConfig(stream_window=STREAM, max_stream_window=4 * STREAM))
+    async with streams.connected(large, QuicSettings()) as quic:
+        near, far = await quic.streams()
+        _idle, unread = await quic.streams()
+        sending = asyncio.ensure_future(near.send(FLOOD))
+        received = 0
+        while received < len(FLOOD):
+            quic.server._quic._loss._rtt_min = 60.0  # a path so long that any reader is fast
+            received += len(await far.receive())
+        await sending
+        limits = {end: end._quic._streams[end.stream_id].max_stream_data_local for end in (far, unread)}
+        assert STREAM < limits[far] - received <= 4 * STREAM + 1
+        assert limits[unread] == STREAM
 
 
 async def test_unsent_counts_what_is_not_acknowledged(quic: streams.Quic) -> None:
@@ -165,7 +213,7 @@ async def test_an_unknown_stream_has_nothing_to_send(quic: streams.Quic) -> None
     assert connection.unsent(400) == 0
     assert not connection.is_sending(400)
     assert not connection.is_known(400)
-    connection.forget(400)
+    connection.forget(400, 0.0)
 
 
 async def test_streams_left_is_what_the_peer_allows() -> None:
@@ -198,7 +246,8 @@ async def test_aioquic_has_the_state_that_is_read(quic: streams.Quic) -> None:
     assert stream.max_stream_data_local > stream.receiver.highest_offset
     assert isinstance(stream.sender._buffer, bytearray)
     assert connection._local_max_data.value > connection._local_max_data.used
-    assert connection._configuration.max_data > 0
+    assert connection._loss._rtt_initialized
+    assert 0 < connection._loss._rtt_min < 1
     assert connection._remote_max_streams_bidi > connection._local_next_stream_id_bidi // 4
 
 
