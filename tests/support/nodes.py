@@ -73,7 +73,12 @@ async def calling(folder: Path, name: str, target: str, **flags: object) -> Asyn
 
 def control(peer: tndrl.Peer) -> control_pb2_grpc.ControlServiceStub:
     """Return a stub on a channel of its own."""
-    return control_pb2_grpc.ControlServiceStub(peer.channel(tndrl.StreamType.CONTROL))
+    return control_on(peer.channel(tndrl.StreamType.CONTROL))
+
+
+def control_on(channel: grpc.aio.Channel) -> control_pb2_grpc.ControlServiceStub:
+    """Return a stub on a channel that there is."""
+    return control_pb2_grpc.ControlServiceStub(channel)
 
 
 async def ping(stub: control_pb2_grpc.ControlServiceStub) -> None:

@@ -39,8 +39,8 @@ from tndrl.transport.unix import UnixStream
 PATIENCE = 10.0
 """Seconds that any wait may take; a test that reaches it has failed."""
 
-HELLO = http2.SETTINGS
-"""What a bridge passes on at once: a whole HTTP/2 frame."""
+HELLO = http2.PREFACE + http2.SETTINGS
+"""What a bridge passes on at once: a client's preface and a whole HTTP/2 frame."""
 
 ECHO_TYPE = 0x10
 GRPC_TYPE = 0x11
@@ -202,7 +202,7 @@ async def memory_streams() -> AsyncIterator[tuple[ByteStream, ByteStream]]:
 
 
 class Echo:
-    """A unix server that sends back what it gets, ends when its client does, and remembers its connections."""
+    """A unix server that sends back what it gets after a preface, ends with its client, and remembers connections."""
 
     def __init__(self) -> None:
         self.opened = 0
@@ -223,6 +223,7 @@ class Echo:
         self.opened += 1
         self._notify()
         try:
+            assert await reader.readexactly(len(http2.PREFACE)) == http2.PREFACE
             while data := await reader.read(65536):
                 self.received += data
                 self._notify()
@@ -331,7 +332,7 @@ class RawClient(RogueClient):
 async def echoes(peer: Peer, stream_id: int) -> None:
     """Check that a new stream of type 0x10 works."""
     peer.send(stream_id, bytes([ECHO_TYPE]) + HELLO)
-    await peer.until(lambda: peer.received[stream_id] == HELLO)
+    await peer.until(lambda: peer.received[stream_id] == http2.SETTINGS)
 
 
 # HTTP/2 by hand, for callers that stop in the middle
@@ -355,14 +356,18 @@ def message(body: bytes = b"", *, end: bool = False) -> bytes:
     return frame(0x00, int(end), 1, b"\0" + len(body).to_bytes(4, "big") + body)
 
 
-def request(method: str) -> bytes:
-    """Return the begin of an HTTP/2 connection with one call of ``test.Service``, its message still to come."""
-    fields = {
+def fields(method: str, *, service: str = "test.Service") -> dict[str, str]:
+    """Return the header fields of a call."""
+    return {
         ":method": "POST",
         ":scheme": "http",
-        ":path": f"/test.Service/{method}",
+        ":path": f"/{service}/{method}",
         ":authority": "tndrl",
         "te": "trailers",
         "content-type": "application/grpc",
     }
-    return http2.PREFACE + http2.SETTINGS + headers(fields)
+
+
+def request(method: str, *, service: str = "test.Service") -> bytes:
+    """Return the begin of an HTTP/2 connection with one call of ``service``, its message still to come."""
+    return HELLO + headers(fields(method, service=service))

@@ -120,6 +120,15 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     resets_per_second: Annotated[
         int, _bound("Calls of one stream that its peer may reset in a second.", 1, 1_000_000)
     ] = 200
+    control_frames_per_second: Annotated[
+        int,
+        _bound(
+            "HTTP/2 frames of one stream in a second that carry no call: SETTINGS, PING, WINDOW_UPDATE, PRIORITY, "
+            "CONTINUATION, empty DATA and unknown ones.",
+            100,
+            100_000_000,
+        ),
+    ] = 10_000
     streams: Annotated[int, _bound("Streams that a peer may have open on one connection.", 1, 1_000_000)] = (
         1000
     )

@@ -291,6 +291,7 @@ class Node:
             port=address.port,
             allow=patterns(config.server.allow or ()),
             type_timeout=config.transport.type_timeout,
+            request_timeout=config.transport.request_timeout,
             settings=settings,
         )
         dialer = dialer_of(config, credentials)

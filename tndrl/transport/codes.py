@@ -27,6 +27,14 @@ class ErrorCode(IntEnum):
     """The local end of the stream went away."""
     SHUTDOWN = 0x06
     """The node stops; reach it again when it is back."""
+    PREFACE_INVALID = 0x07
+    """What follows the type is not HTTP/2."""
+    FRAME_INVALID = 0x08
+    """An HTTP/2 frame stands where RFC 9113 allows none, or has a length that it cannot have."""
+    REQUEST_TIMEOUT = 0x09
+    """The preface, the first call or the rest of its headers did not come in time."""
+    EXCESSIVE_LOAD = 0x0A
+    """A flood of frames, or of calls that are given up at once."""
 
 
 class TransportCode(IntEnum):

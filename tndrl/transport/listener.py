@@ -21,10 +21,11 @@ from tndrl.errors import (
     UsageError,
 )
 from tndrl.transport import http2, registry
-from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
+from tndrl.transport.h2_guard import ViolationError
 from tndrl.transport.identity import ClientPolicy
+from tndrl.transport.inbound import Watch, carry, read_preface
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
@@ -56,6 +57,7 @@ class MuxListener:
         port: int = 4433,
         allow: Sequence[IdPattern] = (),
         type_timeout: float = 5.0,
+        request_timeout: float = 10.0,
         settings: QuicSettings | None = None,
     ) -> None:
         self._credentials = credentials
@@ -63,11 +65,13 @@ class MuxListener:
         self._port = port
         self._policy = ClientPolicy(credentials.bundle, tuple(allow))
         self._type_timeout = type_timeout
+        self._request_timeout = request_timeout
         self._settings = settings or QuicSettings()
         self._backends: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
         self._bridges: dict[QuicStream, tuple[int, http2.FrameGate]] = {}
         self._counters: Counter[str] = Counter()
+        self._watch = Watch(self._settings.limits, request_timeout)
         self._confirmed: set[Session] = set()
         self._endpoint: Endpoint | None = None
         self._directory: Path | None = None
@@ -210,12 +214,19 @@ class MuxListener:
             stream_type = await self._read_type(stream)
             if stream_type is None:
                 return
+            if stream_type not in self._backends:
+                self._reset(stream, ErrorCode.UNKNOWN_STREAM_TYPE, f"unknown type {stream_type:#04x}")
+                return
+            await read_preface(stream, self._request_timeout)
             if stream_type in self._refusals:
                 await self._turn_away(stream, self._refusals[stream_type])
-            elif stream_type in self._backends:
-                await self._bridge(stream, stream_type)
             else:
-                self._reset(stream, ErrorCode.UNKNOWN_STREAM_TYPE, f"unknown type {stream_type:#04x}")
+                await self._bridge(stream, stream_type)
+        except ViolationError as violation:
+            self._reset(stream, violation.code, violation.reason)
+            if self._watch.is_too_much(stream.session, violation):
+                self._counters["connections_ended"] += 1
+                stream.session.close(violation.code, "too many streams broke the rules of HTTP/2")
         except TndrlError as error:
             logger.debug("%r of %s: %s", stream, stream.session.peer_id, error)
         except Exception:
@@ -266,7 +277,8 @@ class MuxListener:
 
     async def _splice(self, backend: UnixStream, stream: QuicStream, gate: http2.FrameGate) -> None:
         try:
-            if await splice(backend, stream, outbound=gate.feed) is not None:
+            assert stream.session.peer_id is not None
+            if await carry(stream, backend, gate, self._watch.guard(stream.session.peer_id)) is not None:
                 backend.abort(ErrorCode.CANCELLED)
         except BaseException:
             backend.abort(ErrorCode.CANCELLED)
@@ -278,7 +290,10 @@ class MuxListener:
         self._counters["streams_refused"] += 1
         try:
             async with asyncio.timeout(REFUSAL_LINGER):
-                await http2.refuse(stream, reason)
+                opening = http2.Opening()
+                opening.feed(http2.PREFACE)
+                await stream.send(http2.SETTINGS)
+                await http2.refuse(stream, reason, opening=opening)
                 while await stream.receive():
                     pass
         except TimeoutError:

@@ -27,6 +27,9 @@ class Connection(Protocol):
     def is_closed(self) -> bool:
         """Whether the connection is over."""
 
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection with one of our codes."""
+
     def flush_soon(self) -> None:
         """Send what is due, when the running callbacks are done."""
 

@@ -15,7 +15,7 @@ from support import streams
 from support.streams import ECHO_TYPE, GRPC_TYPE, Echo, RawClient
 from tndrl.config import LimitsConfig
 from tndrl.errors import StreamResetError
-from tndrl.transport import bridge
+from tndrl.transport import bridge, http2
 from tndrl.transport.bridge import splice
 from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.listener import MuxListener
@@ -208,7 +208,8 @@ async def test_many_streams_given_up_at_random(stage: tuple[MuxListener, Echo], 
     async with RawClient(listener.address) as peer:
         for number in range(count):
             stream_id = 4 * number
-            peer.send(stream_id, (ECHO + bytes(dice.choice([0, 10, 5000])))[: dice.choice([0, 1, 9999])])
+            opening = ECHO + streams.HELLO + http2.SETTINGS * dice.choice([0, 1, 500])
+            peer.send(stream_id, opening[: dice.choice([0, 1, 9999])])
             for _turn in range(dice.randrange(20)):
                 await asyncio.sleep(0)
             give_up(peer, dice.choice(GIVING_UP), stream_id)

@@ -18,6 +18,10 @@ def test_our_codes_are_those_of_the_documentation() -> None:
         "STREAM_TYPE_TIMEOUT": 4,
         "CANCELLED": 5,
         "SHUTDOWN": 6,
+        "PREFACE_INVALID": 7,
+        "FRAME_INVALID": 8,
+        "REQUEST_TIMEOUT": 9,
+        "EXCESSIVE_LOAD": 10,
     }
 
 

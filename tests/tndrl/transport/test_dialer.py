@@ -124,7 +124,7 @@ async def test_a_stream_begins_with_its_type(short_dir: Path) -> None:
     """An opened stream carries its type byte, then whatever is sent."""
     async with streams.listening(short_dir) as (listener, echo), streams.dialer() as dialer:
         stream = await dialer.open_stream(streams.target(listener.address), ECHO_TYPE)
-        await stream.send(http2.SETTINGS)
+        await stream.send(streams.HELLO)
         assert await stream.receive() == http2.SETTINGS
         assert echo.received == http2.SETTINGS
         await stream.aclose()
@@ -154,7 +154,7 @@ async def test_a_connection_without_streams_is_closed(short_dir: Path) -> None:
     ):
         target = streams.target(listener.address)
         stream = await dialer.open_stream(target, ECHO_TYPE)
-        await stream.send(http2.SETTINGS)
+        await stream.send(streams.HELLO)
         assert await stream.receive()
         session = await dialer.dial(target)
         with pytest.raises(TimeoutError):

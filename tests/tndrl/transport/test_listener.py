@@ -50,8 +50,8 @@ async def test_silent_streams_are_reset_at_the_deadline(short_dir: Path) -> None
             await streams.echoes(peer, 12)
             for silent in (0, 4, 8):
                 await reset_both_ways(peer, raw, silent, ErrorCode.STREAM_TYPE_TIMEOUT)
-            peer.send(12, streams.HELLO)
-            await peer.until(lambda: peer.received[12] == 2 * streams.HELLO)
+            peer.send(12, http2.SETTINGS)
+            await peer.until(lambda: peer.received[12] == 2 * http2.SETTINGS)
         assert listener.stats()["streams_reset.stream_type_timeout"] == 3
 
 
@@ -100,26 +100,26 @@ async def test_an_empty_stream_lacks_its_type(stage: tuple[MuxListener, Echo]) -
     assert listener.stats()["streams_reset.stream_type_missing"] == 1
 
 
-async def test_a_type_alone_reaches_its_service(stage: tuple[MuxListener, Echo]) -> None:
-    """A known type byte and the end: the service sees a connection that ends, and ends it in good order."""
+async def test_a_type_alone_reaches_nobody(stage: tuple[MuxListener, Echo]) -> None:
+    """A known type byte and the end: there is no HTTP/2, so the service hears nothing of it."""
     listener, echo = stage
     async with RawClient(listener.address) as peer:
         peer.send(0, ECHO, end=True)
-        await peer.until(lambda: peer.ended == {0: None})
-    assert (echo.opened, echo.received) == (1, b"")
+        await peer.until(lambda: peer.ended == {0: ErrorCode.PREFACE_INVALID})
+        await streams.echoes(peer, 4)
+    assert echo.opened == 1
 
 
 async def test_a_type_split_from_what_follows(stage: tuple[MuxListener, Echo]) -> None:
     """The service gets everything after the type byte and nothing before, however it is cut."""
     listener, echo = stage
     async with RawClient(listener.address) as peer:
-        peer.send(0, ECHO)
-        await echo.until(lambda it: it.opened == 1)
-        peer.send(0, streams.HELLO[:1])
-        await echo.until(lambda it: it.received == streams.HELLO[:1])
-        peer.send(0, streams.HELLO[1:], end=True)
+        for piece in (ECHO, streams.HELLO[:1], streams.HELLO[1:23], streams.HELLO[23:25]):
+            peer.send(0, piece)
+        await echo.until(lambda it: it.received == http2.SETTINGS[:1])
+        peer.send(0, streams.HELLO[25:], end=True)
         await peer.until(lambda: peer.ended == {0: None})
-    assert peer.received[0] == streams.HELLO
+    assert peer.received[0] == http2.SETTINGS
 
 
 # The listener's own life

@@ -72,10 +72,10 @@ async def test_nothing_can_be_sent_after_the_end(pair: Pair) -> None:
 async def test_the_peers_abort_resets_both_ways(quic: streams.Quic, pair: Pair) -> None:
     """One end's abort is the other's failure in both directions, and neither side keeps the stream."""
     near, far = pair
-    far.abort(9)
-    with pytest.raises(StreamResetError, match="by the peer: application code 0x9"):
+    far.abort(99)
+    with pytest.raises(StreamResetError, match="by the peer: application code 0x63"):
         await near.receive()
-    with pytest.raises(StreamResetError, match="by this side: application code 0x9"):
+    with pytest.raises(StreamResetError, match="by this side: application code 0x63"):
         await far.send(b"x")
     await quic.exchange()
     assert (quic.client.streams, quic.server.streams) == (0, 0)
