@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import grpc
 import grpc.aio
 
 import tndrl
-from support import certs
+from support import certs, streams
 from tndrl.transport.session import Session
 from tndrl.v1 import control_pb2, control_pb2_grpc
 
@@ -101,5 +102,11 @@ async def who_am_i(peer: tndrl.Peer, metadata: tuple[tuple[str, str], ...] = ())
 
 def session_of(peer: tndrl.Peer) -> Session:
     """Return the one connection to a peer that lives."""
-    (session,) = peer._dialer._pool.live(peer._target)
+    (session,) = peer._dialer._connections.pool.live(peer._target)
     return session
+
+
+async def until_failed(peer: tndrl.Peer, count: int = 1) -> None:
+    """Wait until so many tries to reach a peer have failed."""
+    failed = peer._dialer._connections._counters
+    await streams.until(lambda: failed["handshakes_failed"] >= count, lambda: asyncio.sleep(0.01))

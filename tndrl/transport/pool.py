@@ -154,7 +154,7 @@ class Pool(Generic[C]):
         return Dial()
 
     def dialled(self, target: Target, connection: C) -> list[C]:
-        """Take in a new connection; returns those to abandon: the peer answers, and on them it was silent."""
+        """Take in a new connection; returns those to give up: the peer answers, and on them it was silent."""
         place = self._place(target)
         place.failure = None
         silent = place.give_up_doubted()

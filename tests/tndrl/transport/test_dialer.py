@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import socket
 from pathlib import Path
 
@@ -34,17 +33,13 @@ from tndrl.errors import (
     WrongIdentityError,
 )
 from tndrl.transport import addresses, http2
-from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer, Target
 from tndrl.transport.endpoint import QuicSettings
-from tndrl.transport.session import Session
 
 
 async def who(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:
     return context.peer().encode()
 
-
-LONG_AGO = -3600.0
 
 TABLE = {"Who": grpc.unary_unary_rpc_method_handler(who)}
 
@@ -146,67 +141,6 @@ async def test_more_streams_than_the_peer_allows(short_dir: Path) -> None:
             await stream.aclose()
 
 
-async def test_a_connection_without_streams_is_closed(short_dir: Path) -> None:
-    """A connection that carried nothing for long is closed in order, never one under a live stream."""
-    async with (
-        streams.listening(short_dir) as (listener, _echo),
-        streams.dialer(evict_after=0.2) as dialer,
-    ):
-        target = streams.target(listener.address)
-        stream = await dialer.open_stream(target, ECHO_TYPE)
-        await stream.send(streams.HELLO)
-        assert await stream.receive()
-        session = await dialer.dial(target)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await session.wait_closed()
-        await stream.aclose()
-        async with asyncio.timeout(5):
-            ended = await session.wait_closed()
-        assert isinstance(ended, ConnectionClosedError)
-        assert (ended.code, ended.reason, ended.remote) == (ErrorCode.NO_ERROR, "idle", False)
-        assert (dialer.failure(target), dialer.stats()["connections_evicted"]) == (None, 1)
-        assert (await dialer.dial(target)).is_connected
-
-
-async def test_a_silent_connection_is_asked_before_it_is_used_again(short_dir: Path) -> None:
-    """A connection that was silent for longer than the keepalive interval has to answer a PING first."""
-    async with (
-        streams.listening(short_dir) as (listener, _echo),
-        streams.dialer() as dialer,
-    ):
-        target = streams.target(listener.address)
-        session = await dialer.dial(target)
-        silence(session)
-        assert await dialer.dial(target) is session
-        assert session.heard_at > LONG_AGO
-
-
-async def test_a_dead_connection_is_found_out_before_it_is_used(short_dir: Path) -> None:
-    """One that does not answer is replaced; once the peer has answered anew, what waits on the old one is ended."""
-    async with (
-        streams.listening(short_dir) as (listener, _echo),
-        streams.dialer() as dialer,
-    ):
-        target = streams.target(listener.address)
-        session = await dialer.dial(target)
-        (theirs,) = listener.sessions
-        theirs.abandon(NoAnswerError("killed", 0))
-        silence(session)
-        fresh = await dialer.dial(target)
-        assert fresh is not session
-        assert session.failure is not None
-        assert "nothing heard" in str(session.failure)
-        assert dialer.failure(target) is None
-
-
-def silence(session: Session) -> None:
-    """Let the session's peer have been silent for long, and send no PING but when asked."""
-    assert session._keepalive_timer is not None
-    session._keepalive_timer.cancel()
-    session.heard_at = LONG_AGO
-
-
 # Failures
 
 
@@ -280,52 +214,6 @@ async def test_we_are_refused(short_dir: Path, caplog: pytest.LogCaptureFixture)
         assert raised.value.alert == Alert.access_denied
         with pytest.raises(grpc.aio.AioRpcError, match="refused our certificate: access_denied"):
             await call(dialer.channel(target, ECHO_TYPE))
-
-
-async def test_a_silent_first_address_costs_a_quarter_of_a_second(
-    short_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """While an address does not answer the next one is tried beside it, and whoever loses leaves nothing behind."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
-        silent.bind(("127.0.0.1", 0))
-        async with (
-            streams.listening(short_dir) as (listener, _echo),
-            streams.dialer() as dialer,
-        ):
-            good = streams.target(listener.address)
-            found = [(socket.AF_INET, silent.getsockname()), (socket.AF_INET, (good.host, good.port))]
-            monkeypatch.setattr(addresses, "resolve", lambda _target: asyncio.sleep(0, found))
-            async with asyncio.timeout(2):
-                assert (await dialer.dial(good)).is_connected
-            assert len(dialer._endpoints[socket.AF_INET].sessions) == 1
-
-
-async def test_a_name_that_means_another_address_now(
-    short_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A name is resolved for each try: a peer that moved is found where its name says now."""
-    requires.linux()
-    async with streams.listening(short_dir) as (listener, _echo), streams.dialer() as dialer:
-        good = streams.target(listener.address)
-        found = [(socket.AF_INET, ("127.0.0.1", 9))]
-        monkeypatch.setattr(addresses, "resolve", lambda _target: asyncio.sleep(0, found))
-        with pytest.raises(PortClosedError):
-            await dialer.dial(good)
-        found[:] = [(socket.AF_INET, (good.host, good.port))]
-        dialer._pool.hurry(good)
-        assert (await dialer.dial(good)).is_connected
-
-
-async def test_a_try_that_failed_just_now_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls within a moment of a failed try hear its reason again, and make no datagrams."""
-    requires.linux()
-    monkeypatch.setattr(random, "uniform", lambda _low, high: high)
-    async with streams.dialer() as dialer:
-        target = Target("127.0.0.1", 9)
-        for _ in range(3):
-            with pytest.raises(PortClosedError):
-                await dialer.dial(target)
-        assert dialer.stats()["handshakes_failed"] == 1
 
 
 async def test_a_family_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:

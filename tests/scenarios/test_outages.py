@@ -1,0 +1,108 @@
+"""A peer that is away, and comes back: calls fail with the cause or wait, and the channel lives on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+
+import tndrl
+from support import nodes, requires
+from tndrl.errors import PortClosedError
+from tndrl.v1.control_pb2 import PingRequest
+
+
+@asynccontextmanager
+async def away(folder: Path, **flags: object) -> AsyncIterator[tuple[tndrl.Peer, str]]:
+    """Yield a peer whose node has stopped, and the address that it had."""
+    async with nodes.running(folder / "a") as node:
+        address = node.address
+        async with nodes.calling(folder / "b", "b", address, **flags) as peer:
+            await nodes.ping(nodes.control(peer))
+            session = nodes.session_of(peer)
+            await node.stop(graceful=False)
+            await session.wait_closed()
+            yield peer, address
+
+
+async def test_a_call_waits_for_the_peer(short_dir: Path) -> None:
+    """With wait-for-ready a call that is made while the peer is away is answered when it is back."""
+    requires.linux()
+    async with away(short_dir) as (peer, address):
+        stub = nodes.control(peer)
+        waiting = stub.Ping(PingRequest(timestamp=1), wait_for_ready=True)
+        await nodes.until_failed(peer)
+        async with nodes.running(short_dir / "again", server__addr=address):
+            async with asyncio.timeout(3):
+                assert (await waiting).ping_timestamp == 1
+            assert peer.failure is None
+
+
+async def test_others_are_told_meanwhile(short_dir: Path) -> None:
+    """On the channel on which one call waits another, that does not, fails at once with the cause."""
+    requires.linux()
+    async with away(short_dir) as (peer, address):
+        stub = nodes.control(peer)
+        waiting = stub.Ping(PingRequest(timestamp=1), wait_for_ready=True)
+        for _ in range(5):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.Ping(PingRequest(), timeout=5)
+            assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert "nobody listens" in (raised.value.details() or "")
+        assert isinstance(peer.failure, PortClosedError)
+        assert not waiting.done()
+        async with nodes.running(short_dir / "again", server__addr=address):
+            await waiting
+
+
+async def test_waiting_ends_with_the_deadline(short_dir: Path) -> None:
+    """A call that waited in vain says what it waited for."""
+    requires.linux()
+    async with away(short_dir) as (peer, _address):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await nodes.control(peer).Ping(PingRequest(), wait_for_ready=True, timeout=0.5)
+        assert raised.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert "nobody listens" in (raised.value.details() or "")
+
+
+async def test_a_channel_is_ready_when_the_peer_is(short_dir: Path) -> None:
+    """channel_ready() waits for the peer, not for what stands in for it here."""
+    requires.linux()
+    async with away(short_dir) as (peer, address):
+        channel = peer.channel(tndrl.StreamType.CONTROL)
+        ready = asyncio.ensure_future(channel.channel_ready())
+        await nodes.until_failed(peer, 3)
+        assert not ready.done()
+        async with nodes.running(short_dir / "again", server__addr=address), asyncio.timeout(3):
+            await ready
+
+
+async def test_a_silent_connection_is_asked_before_a_call(short_dir: Path) -> None:
+    """The first call after a long silence finds out that the peer has forgotten the connection, and does not fail."""
+    async with (
+        nodes.running(short_dir / "a") as node,
+        nodes.calling(short_dir / "b", "b", node.address) as peer,
+    ):
+        stub = nodes.control(peer)
+        await nodes.ping(stub)
+        session = nodes.session_of(peer)
+        for theirs in node._listener.sessions:
+            theirs.abandon(PortClosedError("as if it had crashed"))
+        session.heard_at = -3600.0
+        await nodes.ping(stub)
+        assert "nothing heard" in str(session.failure)
+        assert node.stats()["handshakes_completed"] == 2
+
+
+async def test_waiting_calls_try_less_and_less_often(short_dir: Path) -> None:
+    """However many calls wait, they make one try at a time, with pauses between."""
+    requires.linux()
+    async with away(short_dir) as (peer, _address):
+        stub = nodes.control(peer)
+        calls = [stub.Ping(PingRequest(), wait_for_ready=True, timeout=1.5) for _ in range(50)]
+        await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls])
+        assert 1 <= peer._dialer.stats()["handshakes_failed"] <= 25

@@ -1,0 +1,272 @@
+"""The connections of a dialer: what its pool decides is carried out here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+
+from pki.credentials import Credentials
+from tndrl.errors import IdentityError, NoAnswerError, TndrlError, UsageError
+from tndrl.transport import addresses
+from tndrl.transport.codes import ErrorCode
+from tndrl.transport.endpoint import Endpoint, QuicSettings
+from tndrl.transport.failures import silence
+from tndrl.transport.identity import ServerPolicy, server_name
+from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
+from tndrl.transport.quic_stream import wake
+from tndrl.transport.session import DOUBT_TIMEOUT, Session
+from tndrl.transport.target import Target
+from tndrl.transport.udp import client_udp
+
+logger = logging.getLogger("tndrl.transport")
+
+LAST_CHANCE = 0.5
+"""Seconds that a silent connection has to answer when its peer answers on a new one."""
+
+
+class Connections:
+    """Makes, checks and closes connections. Its tasks belong to the group that it is opened with."""
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        connect_timeout: float,
+        evict_after: float,
+        reconnect_max: float,
+        settings: QuicSettings,
+    ) -> None:
+        self.pool: Pool[Session] = Pool(evict_after=evict_after, reconnect_max=reconnect_max)
+        self._credentials = credentials
+        self._connect_timeout = connect_timeout
+        self._settings = settings
+        self._counters: Counter[str] = Counter()
+        self._endpoints: dict[int, Endpoint] = {}  # by address family
+        self._dialling: dict[Target, asyncio.Task[Session | TndrlError]] = {}
+        self._pausing: set[asyncio.Future[None]] = set()  # those who wait before they try again
+        self._eviction: asyncio.TimerHandle | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin."""
+        self._tasks = tasks
+
+    def close(self) -> None:
+        """Close every connection; whoever waits for one gets UsageError. The group ends what runs."""
+        self._tasks = None
+        self._wake()
+        for task in self._dialling.values():
+            task.cancel()
+        if self._eviction is not None:
+            self._eviction.cancel()
+        for endpoint in self._endpoints.values():
+            endpoint.close(ErrorCode.NO_ERROR, "done")
+
+    def stats(self) -> dict[str, int]:
+        """Return every counter."""
+        total = Counter(self._counters)
+        for endpoint in self._endpoints.values():
+            total.update(endpoint.counters)
+        sessions = self.pool.connections
+        return {
+            **total,
+            "connections_open": sum(session.is_connected for session in sessions),
+            "streams_open": sum(session.streams for session in sessions),
+        }
+
+    async def acquire(self, target: Target, *, streams: int = 1) -> Session:
+        """Return a verified connection to ``target`` on which so many streams can be opened; see ``MuxDialer.dial``."""
+        while True:
+            group, now = self._group(), asyncio.get_running_loop().time()
+            match self.pool.acquire(target, now, streams=streams):
+                case Use(session):
+                    return session
+                case Check(session):
+                    if not await _answers(session, DOUBT_TIMEOUT):
+                        self.pool.doubt(target, session, now)
+                        group.create_task(self._hope(session), name=f"hope for {target}")
+                case Refuse(error):
+                    raise error
+                case Dial():
+                    session = await self._dialled(target)
+                    if session.streams_left >= streams:
+                        return session
+
+    async def probe(self, target: Target, timeout: float) -> None:
+        """Give up the connections to ``target`` that do not answer a PING within ``timeout`` seconds."""
+        for session in self.pool.live(target):
+            if not await _answers(session, timeout):
+                session.abandon(silence(str(target), timeout))
+
+    def is_open(self, target: Target, *, waits: bool) -> bool:
+        """Return whether a call to ``target`` may begin now, or must wait: see :class:`tndrl.transport.hold.Gate`."""
+        match self.pool.acquire(target, asyncio.get_running_loop().time(), streams=0):
+            case Use():
+                return True
+            case Check():
+                return False
+        return not waits
+
+    async def opened(self, target: Target, *, waits: bool) -> bool:
+        """Wait until a call to ``target`` may begin, and return whether a connection was made for it.
+
+        One that ``waits`` does so for ever, through pauses that grow; any other until one try has failed, which it
+        then hears by itself. Safe to cancel.
+        """
+        before = self.pool.live(target)
+        while True:
+            try:
+                return await self.acquire(target, streams=0) not in before
+            except UsageError:
+                raise
+            except TndrlError:
+                if not waits:
+                    return False
+            await self._pause(target)
+
+    # private
+
+    def _group(self) -> asyncio.TaskGroup:
+        if self._tasks is None:
+            raise UsageError("the dialer is closed, or was never entered with 'async with'")
+        return self._tasks
+
+    async def _hope(self, session: Session) -> None:
+        """Let everybody who waits try again at once, should a connection that was silent answer after all."""
+        with suppress(TndrlError):
+            await session.ping()
+            self._wake()
+
+    async def _pause(self, target: Target) -> None:
+        """Wait until it is time for another try, or there is a connection."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        self._pausing.add(waiter)
+        try:
+            async with asyncio.timeout_at(self.pool.retry_at(target)):
+                await waiter
+        except TimeoutError:
+            pass
+        finally:
+            self._pausing.discard(waiter)
+
+    def _wake(self) -> None:
+        for waiter in self._pausing:
+            wake(waiter)
+
+    async def _dialled(self, target: Target) -> Session:
+        task = self._dialling.get(target)
+        if task is None:
+            task = self._group().create_task(self._dial(target), name=f"dial {target}")
+            self._dialling[target] = task
+            task.add_done_callback(lambda _task: self._dialling.pop(target, None))
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, TndrlError):
+            raise outcome
+        return outcome
+
+    async def _dial(self, target: Target) -> Session | TndrlError:
+        """Return the connection or the failure: a task of the group must not raise."""
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                session = await addresses.race(
+                    target,
+                    await addresses.resolve(target),
+                    lambda candidate: self._handshake(target, candidate),
+                    _give_back,
+                )
+        except TimeoutError:
+            error: TndrlError = NoAnswerError(str(target), self._connect_timeout)
+        except TndrlError as failure:
+            error = failure
+        else:
+            for silent in self.pool.dialled(target, session):
+                self._group().create_task(_last_chance(silent), name=f"last chance for {target}")
+            self._evict()
+            self._wake()
+            return session
+        self.pool.failed(target, error, asyncio.get_running_loop().time())
+        self._evict()
+        self._counters["handshakes_failed"] += 1
+        if isinstance(error, IdentityError):
+            self._counters["handshakes_refused"] += 1
+            self._counters[f"handshakes_refused.{error.alert_name}"] += 1
+        logger.warning("no connection to %s: %s", target, error)
+        return error
+
+    async def _handshake(self, target: Target, candidate: addresses.Candidate) -> Session:
+        family, address = candidate
+        policy = ServerPolicy(self._credentials.bundle, target.host, target.expected)
+        session = self._endpoint(family).connect(
+            address, str(target), verify_peer=policy.verify, server_name=server_name(target.host)
+        )
+        try:
+            await session.wait_connected()
+        except asyncio.CancelledError:
+            _give_back(session)
+            session.abandon(NoAnswerError(str(target), self._connect_timeout))
+            raise
+        return session
+
+    def _endpoint(self, family: int) -> Endpoint:
+        if family not in self._endpoints:
+            self._endpoints[family] = Endpoint(client_udp(family), self._credentials, self._settings)
+        return self._endpoints[family]
+
+    def _evict(self) -> None:
+        """Close the connections that nobody has used for long, and come back when the next one may be due."""
+        loop = asyncio.get_running_loop()
+        idle, again_at = self.pool.evict(loop.time())
+        for session in idle:
+            self._counters["connections_evicted"] += 1
+            session.close(ErrorCode.NO_ERROR, "idle")
+        if self._eviction is not None:
+            self._eviction.cancel()
+        self._eviction = None if again_at is None else loop.call_at(again_at, self._evict)
+
+
+@dataclass(frozen=True)
+class TargetGate:
+    """The gate of the channels to one target."""
+
+    connections: Connections
+    target: Target
+
+    @property
+    def failure(self) -> TndrlError | None:
+        """Why there is no connection."""
+        return self.connections.pool.failure(self.target)
+
+    def is_open(self, *, waits: bool) -> bool:
+        """Return whether a call may begin now."""
+        return self.connections.is_open(self.target, waits=waits)
+
+    async def opened(self, *, waits: bool) -> bool:
+        """Wait until a call may begin."""
+        return await self.connections.opened(self.target, waits=waits)
+
+
+async def _answers(session: Session, timeout: float) -> bool:
+    """Return whether a connection answers a PING within ``timeout`` seconds, or has ended by itself meanwhile."""
+    try:
+        async with asyncio.timeout(timeout):
+            await session.ping()
+    except TimeoutError:
+        return False
+    except TndrlError:
+        logger.debug("the connection to %s ended while it was probed", session.label)
+    return True
+
+
+async def _last_chance(session: Session) -> None:
+    """Give up a connection that is still silent when the peer has been reached on another."""
+    if not await _answers(session, LAST_CHANCE):
+        session.abandon(silence(session.label, LAST_CHANCE))
+
+
+def _give_back(session: Session) -> None:
+    """Close a connection that another one has made superfluous."""
+    session.close(ErrorCode.NO_ERROR, "not needed")
