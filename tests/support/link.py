@@ -63,6 +63,8 @@ class Faults:
     """Bits per second, headers included."""
     queue: float = math.inf
     """Datagrams that may wait for the line; more are dropped (drop-tail)."""
+    mtu: float = math.inf
+    """Bytes of the largest datagram that passes, headers not included; larger ones vanish without a word."""
     blackout: tuple[float, float] | None = None
     """Period and length: of each period, counted from the first datagram, the last ``length`` is dark."""
 
@@ -79,7 +81,9 @@ class Line:
 
     def __init__(self, faults: Faults, dice: random.Random) -> None:
         self.counts: Counter[str] = Counter()
-        """Datagrams "sent" into this direction; "lost", "dropped" by the queue, "dark", "corrupted", "delivered"."""
+        """Datagrams "sent" into this direction; "lost", "dropped" by the queue, "dark", "corrupted", "delivered",
+        "too large"."""
+        self.mtu = faults.mtu
         self._faults = faults
         self._dice = dice
         self._to_lose = 0  # what is left of a burst
@@ -99,6 +103,8 @@ class Line:
         self.counts["sent"] += 1
         if self._is_dark(now):
             return self._gone("dark")
+        if len(data) > self.mtu:
+            return self._gone("too large")
         if self._loses():
             return self._gone("lost")
         if faults.corrupt and dice.random() < faults.corrupt:
@@ -180,6 +186,11 @@ class Link:
         """Lose everything that is sent in either direction before ``until``."""
         for line in self.lines.values():
             line.darken(until)
+
+    def narrow(self, mtu: float) -> None:
+        """Let no larger datagrams pass from now on, in either direction."""
+        for line in self.lines.values():
+            line.mtu = mtu
 
 
 def turned(data: bytes, dice: random.Random) -> bytes:

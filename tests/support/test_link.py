@@ -225,3 +225,13 @@ async def test_a_closed_port_behind_the_link_is_survived() -> None:
             await udp.logged(index + 1)
         with pytest.raises(BlockingIOError):
             sock.recv(1)
+
+
+def test_a_narrow_link_carries_small_datagrams_only() -> None:
+    """What is larger than the link's MTU vanishes, from the start or from some moment on."""
+    link = Link(1, mtu=100)
+    assert len(link.send(bytes(100), TO_NODE, 0)) == 1
+    assert link.send(bytes(101), TO_NODE, 0) == []
+    link.narrow(50)
+    assert link.send(bytes(51), TO_CLIENT, 0) == []
+    assert link.lines[TO_NODE].counts["too large"] == link.lines[TO_CLIENT].counts["too large"] == 1

@@ -9,6 +9,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from aioquic.buffer import Buffer
 from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
@@ -29,6 +30,7 @@ from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
 from tndrl.transport.tracing import TraceSettings, Tracing
 from tndrl.transport.udp import Address, UdpSocket
+from tndrl.transport.udp_options import route_payload
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -112,7 +114,7 @@ class Endpoint:
         configuration = self._configuration(is_client=True)
         configuration.server_name = server_name
         quic = AuthenticatedConnection(
-            configuration=configuration, verify_peer=verify_peer, limits=self._settings.limits
+            configuration=configuration, verify_peer=verify_peer, **self._connection_options()
         )
         session = Session(quic, self, address, label, keepalive=self._settings.keepalive)
         self.register(quic.host_cid, session)
@@ -184,6 +186,13 @@ class Endpoint:
         self._tracing.apply(configuration)
         return configuration
 
+    def _connection_options(self) -> dict[str, Any]:
+        return {
+            "limits": self._settings.limits,
+            "max_datagram": min(self._settings.max_datagram, self._udp.largest),
+            "route_payload": route_payload,
+        }
+
     def _receive(self, data: bytes, address: Address) -> None:
         self.counters["datagrams_received"] += 1
         self.counters["bytes_received"] += len(data)
@@ -233,7 +242,7 @@ class Endpoint:
         quic = AuthenticatedConnection(
             configuration=configuration,
             verify_peer=server.verify_peer,
-            limits=self._settings.limits,
+            **self._connection_options(),
             original_destination_connection_id=header.destination_cid,
         )
         session = Session(

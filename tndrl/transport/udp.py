@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from tndrl.transport.mtu import BASE, LARGEST
 from tndrl.transport.segments import ask_for_segments, runs, segment_size, split
 from tndrl.transport.source import CONTROL_SPACE, ask_for_source, source_of
 from tndrl.transport.udp_options import ask_for_buffers, ask_for_errors, forbid_fragments
@@ -74,7 +75,6 @@ def _ipv6_works() -> bool:
 def _prepare(sock: socket.socket) -> None:
     ask_for_errors(sock)
     ask_for_buffers(sock)
-    forbid_fragments(sock)
 
 
 class UdpSocket:
@@ -100,6 +100,8 @@ class UdpSocket:
         # Whether the system takes and gives many datagrams as one buffer; ``offload`` False does without.
         self._in_segments = offload and ask_for_segments(sock)
         self._sends_segments = self._in_segments
+        # What may be sent: without the ban on fragments, nothing tells what a path carries.
+        self.largest = LARGEST if forbid_fragments(sock) else BASE
         self._loop.add_reader(sock.fileno(), self._read)
 
     def send(self, data: bytes, address: Address) -> None:

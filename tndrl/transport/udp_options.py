@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from typing import Any
 
 BUFFER = 4 * 1024 * 1024
 """Bytes asked of the system for each direction: its default of 208 KiB loses packets at full speed."""
@@ -17,6 +18,11 @@ _NO_FRAGMENTS = {
     "linux": {socket.AF_INET: [(socket.IPPROTO_IP, 10, 3)], socket.AF_INET6: [(socket.IPPROTO_IPV6, 23, 3)]},
     # IP_DONTFRAG and IPV6_DONTFRAG
     "darwin": {socket.AF_INET: [(socket.IPPROTO_IP, 28, 1)], socket.AF_INET6: [(socket.IPPROTO_IPV6, 62, 1)]},
+}
+_MAPPED = "::ffff:"
+_ROUTE_MTU = {  # of IPv6 or not: IP_MTU and IPV6_MTU, and the bytes of the IP and UDP headers
+    False: (socket.AF_INET, socket.IPPROTO_IP, 14, 28),
+    True: (socket.AF_INET6, socket.IPPROTO_IPV6, 24, 48),
 }
 _CURE = {
     "linux": "sysctl -w net.core.rmem_max={size} net.core.wmem_max={size}",
@@ -69,3 +75,19 @@ def small_buffers(sock: socket.socket, size: int = BUFFER) -> str | None:
         f"the system gives UDP sockets {given // 1024} KiB of buffer instead of {size // 1024} KiB, so bursts "
         f"are lost; run '{cure.format(size=size, twice=2 * size)}' as root, and put it in /etc/sysctl.d to keep it"
     )
+
+
+def route_payload(address: tuple[Any, ...]) -> int | None:
+    """Return the bytes of UDP payload that the link to ``address`` carries, None where the system does not tell."""
+    if sys.platform != "linux":
+        return None
+    host, *rest = address[:4] if not isinstance(address[-1], tuple) else address[:-1]
+    if host.startswith(_MAPPED):
+        host, rest = host.removeprefix(_MAPPED), rest[:1]
+    family, level, name, headers = _ROUTE_MTU[":" in host]
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((host, *rest))  # sends nothing
+            return sock.getsockopt(level, name) - headers
+    except OSError:
+        return None

@@ -10,7 +10,13 @@ import pytest
 
 from support import requires
 from tndrl.transport import udp_options
-from tndrl.transport.udp_options import ask_for_buffers, ask_for_errors, forbid_fragments, small_buffers
+from tndrl.transport.udp_options import (
+    ask_for_buffers,
+    ask_for_errors,
+    forbid_fragments,
+    route_payload,
+    small_buffers,
+)
 
 HUGE = 1 << 40
 """More than any system gives."""
@@ -93,3 +99,23 @@ def test_the_platform_is_known() -> None:
     """The table has the systems that are supported."""
     assert {"linux", "darwin"} <= set(udp_options._NO_FRAGMENTS)
     assert sys.platform in udp_options._NO_FRAGMENTS
+
+
+def test_the_route_tells_its_payload() -> None:
+    """What the link to an address carries is known without sending anything, for every form of address."""
+    requires.linux()
+    own = (socket.IPPROTO_IP, 8, b"")
+    payload = route_payload(("127.0.0.1", 9))
+    assert payload is not None
+    assert payload > 16383
+    assert route_payload(("127.0.0.1", 9, own)) == payload
+    assert route_payload(("::ffff:127.0.0.1", 9, 0, 0)) == payload
+    assert route_payload(("::ffff:127.0.0.1", 9, 0, 0, own)) == payload
+    assert 16383 < (route_payload(("::1", 9, 0, 0)) or 0) <= payload
+
+
+def test_a_route_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no route, or a system that does not tell, nothing is promised."""
+    assert route_payload(("0.0.0.0.0", 9)) is None
+    monkeypatch.setattr(udp_options.sys, "platform", "darwin")
+    assert route_payload(("127.0.0.1", 9)) is None

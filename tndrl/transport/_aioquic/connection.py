@@ -22,6 +22,8 @@ from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport._aioquic.frames import FrameChecks
 from tndrl.transport._aioquic.handshake import HandshakeLimits
 from tndrl.transport._aioquic.logs import QuietLog
+from tndrl.transport._aioquic.pacing import Pacing
+from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
 from tndrl.transport._aioquic.tls import VerifyingContext, VerifyPeer
 
 logger = logging.getLogger("tndrl.transport")
@@ -48,7 +50,9 @@ class StreamOpened(QuicEvent):
     stream_id: int
 
 
-class AuthenticatedConnection(HandshakeLimits, AckValidation, FrameChecks, FlowControl):
+class AuthenticatedConnection(
+    HandshakeLimits, AckValidation, FrameChecks, FlowControl, PathMtuDiscovery, Pacing
+):
     """A QUIC connection with a verified peer, or none at all.
 
     It never completes a handshake before ``verify_peer`` has returned the peer's identity.
@@ -60,11 +64,15 @@ class AuthenticatedConnection(HandshakeLimits, AckValidation, FrameChecks, FlowC
         configuration: QuicConfiguration,
         verify_peer: VerifyPeer,
         limits: LimitsConfig,
+        max_datagram: int,
+        route_payload: RoutePayload,
         original_destination_connection_id: bytes | None = None,
     ) -> None:
         self._limits = limits  # before aioquic's own, which the base classes complete
         super().__init__(
             configuration=configuration,
+            max_datagram=max_datagram,
+            route_payload=route_payload,
             original_destination_connection_id=original_destination_connection_id,
         )
         self._verify_peer = verify_peer
