@@ -3,7 +3,7 @@
 PYTHON =
 RUN = .venv/bin/python
 
-.PHONY: demo test test-long check format mutants clean runtime dev
+.PHONY: demo interop test test-long check format mutants clean runtime dev
 
 # See two nodes prove who they are to each other and answer calls.
 demo: runtime
@@ -26,6 +26,10 @@ format: dev
 	@$(RUN) scripts/generate_protos.py
 	@.venv/bin/ruff check --quiet --fix .
 	@.venv/bin/ruff format .
+
+# Run the cases with peers of other makes and write docs/interop.md.
+interop: dev
+	@$(RUN) scripts/interop.py
 
 # Take each defence away and see its test go red. Only the matching ones: make mutants K=tls
 mutants: dev

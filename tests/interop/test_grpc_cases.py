@@ -7,38 +7,35 @@ from pathlib import Path
 import pytest
 
 import tndrl
-from support import certs, grpc_testing, nodes
-from support.go_peer import GoPeer
+from interop.conftest import Both
+from support import grpc_testing, nodes
+
+CASES = pytest.mark.parametrize("case", grpc_testing.CASES)
 
 
-def serve(folder: Path) -> tndrl.Node:
-    """Return a node with the service of the cases, not yet entered."""
-    node = tndrl.Node(nodes.config(folder))
-    node.add_service(grpc_testing.TYPE, grpc_testing.Service().add_to)
-    return node
-
-
-@pytest.mark.parametrize("case", grpc_testing.CASES)
+@CASES
+@pytest.mark.interop("Python", "Python calls Python")
 async def test_python_calls_python(short_dir: Path, case: str) -> None:
-    """Both ends are ours."""
-    async with serve(short_dir / "a") as node, nodes.calling(short_dir / "b", "b", node.address) as peer:
+    """A gRPC case."""
+    node = tndrl.Node(nodes.config(short_dir / "a"))
+    node.add_service(grpc_testing.TYPE, grpc_testing.Service().add_to)
+    async with node, nodes.calling(short_dir / "b", "b", node.address) as peer:
         await grpc_testing.CASES[case](peer.channel(grpc_testing.TYPE))
 
 
-@pytest.mark.parametrize("case", grpc_testing.CASES)
-async def test_python_calls_go(short_dir: Path, go: GoPeer, case: str) -> None:
-    """A Go node serves."""
-    certs.write_pki_dir(short_dir / "a", certs.node_leaf("a"))
-    served = await go.do("serve", pki=str(short_dir / "a"))
-    async with nodes.calling(short_dir / "b", "b", served["addr"]) as peer:
+@CASES
+@pytest.mark.interop("Go", "Python calls Go")
+async def test_python_calls_go(both: Both, case: str) -> None:
+    """A gRPC case."""
+    served = await both.go_serves()
+    async with both.calling(served["addr"]) as peer:
         await grpc_testing.CASES[case](peer.channel(grpc_testing.TYPE))
 
 
-@pytest.mark.parametrize("case", grpc_testing.CASES)
-async def test_go_calls_python(short_dir: Path, go: GoPeer, case: str) -> None:
-    """A Go client calls, with the checks of its own make."""
-    certs.write_pki_dir(short_dir / "b", certs.node_leaf("b"))
-    async with serve(short_dir / "a") as node:
-        dialled = await go.do("dial", addr=node.address, pki=str(short_dir / "b"), expect=node.identity)
-        channel = await go.channel(dialled["conn"], grpc_testing.TYPE)
-        assert (await go.do("grpc", chan=channel, case=case))["passed"]
+@CASES
+@pytest.mark.interop("Go", "Go calls Python")
+async def test_go_calls_python(both: Both, case: str) -> None:
+    """A gRPC case."""
+    async with both.serving() as node:
+        channel = await both.go_channel(node, grpc_testing.TYPE)
+        assert (await both.go.do("grpc", chan=channel, case=case))["passed"]

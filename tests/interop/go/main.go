@@ -70,6 +70,7 @@ var operations = map[string]operation{
 	"task":    task,
 	"cancel":  cancelTask,
 	"follow":  follow,
+	"issue":   issue,
 }
 
 func main() {
