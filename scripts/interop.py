@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ HEAD = """# Peers of other makes
 
 `make interop` runs every case below on this machine, between our node and peers of other makes, and writes this page.
 The Go peer is a program of our own, `tests/interop/go`, on quic-go, grpc-go and a2a-go at the versions of its `go.mod`.
+quiche is driven through npm's `@matrixai/quic`; it and Debian's `gtlsclient` (ngtcp2) know QUIC and TLS, not gRPC.
 
 """
 
@@ -56,7 +58,12 @@ def versions(root: Path) -> dict[str, str]:
     pinned = dict(re.findall(r"^\s*(?:require )?(\S+) (v\S+)", text, re.MULTILINE))
     names = {module: re.sub(r"/v\d+$", "", module).rpartition("/")[2] for module in GO_MODULES}
     names["google.golang.org/grpc"] = "grpc-go"
-    return {"Go": ", ".join(f"{names[module]} {pinned[module]}" for module in GO_MODULES)}
+    package = json.loads((root / "tests" / "interop" / "quiche" / "package.json").read_text())
+    return {
+        "Go": ", ".join(f"{names[module]} {pinned[module]}" for module in GO_MODULES),
+        "quiche": f"@matrixai/quic {package['dependencies']['@matrixai/quic']}",
+        "ngtcp2": "Debian's ngtcp2-client",
+    }
 
 
 def page(found: Iterable[Row], pinned: dict[str, str]) -> str:
