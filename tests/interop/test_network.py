@@ -72,7 +72,7 @@ async def test_python_loses_packets(both: Both) -> None:
     """30 % loss in bursts of three: a handshake, and 30 kB each way."""
     served = await both.go_serves()
     async with (
-        UdpLink(served["addr"], Link(2, **LOSSY)) as link,
+        UdpLink(served["addr"], Link(5, **LOSSY)) as link,
         both.calling(link.address, transport__connectTimeout="60") as peer,
     ):
         await transfer(peer.channel(grpc_testing.TYPE), 30_000)
