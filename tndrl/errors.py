@@ -19,6 +19,7 @@ TndrlError
 │   ├── NoAgentError            the peer serves no agent
 │   └── CardIdentityError       its card names somebody else than its certificate (exit code 4)
 ├── ConnectionClosedError       a connection that lived is gone
+│   └── StatelessResetError     the peer knows it no more: it was restarted
 └── StreamClosedError           one stream is gone, its connection lives
     ├── StreamResetError        with a code, by either side
     └── StreamRefusedError      before it carried anything
@@ -262,6 +263,20 @@ class ConnectionClosedError(TndrlError):
         who = "the peer" if self.remote else "this side"
         said = f": {self.reason}" if self.reason else ""
         return f"connection to {self.address} closed by {who} ({self.code_name}){said}"
+
+
+class StatelessResetError(ConnectionClosedError):
+    """The peer knows the connection no more (RFC 9000 section 10.3): it was restarted, and a new one may be made."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            address,
+            code=0,
+            code_name="stateless reset",
+            application=False,
+            remote=True,
+            reason="it knows this connection no more, as after a restart",
+        )
 
 
 class StreamClosedError(TndrlError):

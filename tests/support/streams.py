@@ -32,6 +32,7 @@ from tndrl.transport.listener import MuxListener
 from tndrl.transport.memory import memory_pair
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
+from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream import ByteStream
 from tndrl.transport.udp import bind_udp, client_udp
 from tndrl.transport.unix import UnixStream
@@ -108,12 +109,17 @@ class Server:
 
 @asynccontextmanager
 async def accepting(
-    settings: QuicSettings | None = None, verify: VerifyPeer | None = None, *, offload: bool = True
+    settings: QuicSettings | None = None,
+    verify: VerifyPeer | None = None,
+    *,
+    port: int = 0,
+    offload: bool = True,
+    reset_key: ResetKey | None = None,
 ) -> AsyncIterator[Server]:
     """Yield an endpoint of node "a" that accepts connections of the world's nodes."""
     server, ours = Server(), credentials("a")
     server.endpoint = Endpoint(
-        bind_udp("127.0.0.1", 0),
+        bind_udp("127.0.0.1", port),
         ours,
         settings or QuicSettings(),
         server=ServerCallbacks(
@@ -123,6 +129,7 @@ async def accepting(
             on_closed=server.closed.put_nowait,
         ),
         offload=offload,
+        reset_key=reset_key,
     )
     try:
         yield server

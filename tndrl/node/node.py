@@ -24,6 +24,7 @@ from tndrl.control.state import NodeState, StateMachine
 from tndrl.errors import UsageError
 from tndrl.node.lock import StateDirectory
 from tndrl.node.peer import Peer, dialer_of, reach, resolve_target
+from tndrl.node.reset_secret import reset_secret
 from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport.codes import ErrorCode
@@ -31,6 +32,7 @@ from tndrl.transport.dialer import MuxDialer
 from tndrl.transport.grpc_server import GrpcServer, Register
 from tndrl.transport.interceptor import CallGate, PeerInterceptor
 from tndrl.transport.listener import MuxListener
+from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream_type import StreamType, type_name, validate_user_type
 
 if TYPE_CHECKING:
@@ -293,6 +295,7 @@ class Node:
             type_timeout=config.transport.type_timeout,
             request_timeout=config.transport.request_timeout,
             settings=settings,
+            reset_key=ResetKey(reset_secret(self._state_path(credentials))),
         )
         dialer = dialer_of(config, credentials)
         async with listener, dialer:

@@ -22,12 +22,14 @@ from aioquic.quic.packet import (
 
 from pki.credentials import Credentials
 from tndrl.config import LimitsConfig
-from tndrl.errors import ConnectionClosedError, PortClosedError
+from tndrl.errors import ConnectionClosedError, PortClosedError, StatelessResetError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.tls import VerifyPeer
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.quic_stream import QuicStream
+from tndrl.transport.routes import Routes
 from tndrl.transport.session import Session
+from tndrl.transport.stateless_reset import ResetKey, StatelessResets, token_of
 from tndrl.transport.tracing import TraceSettings, Tracing
 from tndrl.transport.udp import Address, UdpSocket
 from tndrl.transport.udp_options import route_payload
@@ -74,6 +76,7 @@ class Endpoint:
         *,
         server: ServerCallbacks | None = None,
         offload: bool = True,
+        reset_key: ResetKey | None = None,
     ) -> None:
         self.counters: Counter[str] = Counter()
         self._credentials = credentials
@@ -86,7 +89,9 @@ class Endpoint:
             raise
         self._server_configuration = self._configuration(is_client=False)  # one for all that are accepted
         self.is_accepting = server is not None
-        self._by_connection_id: dict[bytes, Session] = {}
+        self._routes: Routes[Session] = Routes()
+        self._reset_key = reset_key or ResetKey()
+        self._resets = StatelessResets(self._reset_key)
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
         self._udp = UdpSocket(
             sock,
@@ -105,7 +110,7 @@ class Endpoint:
     @property
     def sessions(self) -> set[Session]:
         """Every session, those in their closing period included."""
-        return set(self._by_connection_id.values())
+        return set(self._routes.sessions)
 
     def connect(
         self, address: Address, label: str, *, verify_peer: VerifyPeer, server_name: str | None
@@ -155,16 +160,19 @@ class Endpoint:
 
     def register(self, connection_id: bytes, session: Session) -> None:
         """Route datagrams with this connection ID to ``session``."""
-        self._by_connection_id[connection_id] = session
+        self._routes.add(connection_id, session)
 
     def unregister(self, connection_id: bytes) -> None:
         """Stop routing a retired connection ID."""
-        self._by_connection_id.pop(connection_id, None)
+        self._routes.remove(connection_id)
+
+    def expect_reset(self, token: bytes, session: Session) -> None:
+        """Know by this token that the peer of ``session`` has forgotten it."""
+        self._routes.expect(token, session)
 
     def discard(self, session: Session) -> None:
         """Forget a session that is over."""
-        for connection_id in [key for key, value in self._by_connection_id.items() if value is session]:
-            del self._by_connection_id[connection_id]
+        self._routes.forget(session)
         self._touched.discard(session)
 
     # private
@@ -191,30 +199,44 @@ class Endpoint:
             "limits": self._settings.limits,
             "max_datagram": min(self._settings.max_datagram, self._udp.largest),
             "route_payload": route_payload,
+            "make_token": self._reset_key.token,
         }
 
     def _receive(self, data: bytes, address: Address) -> None:
         self.counters["datagrams_received"] += 1
         self.counters["bytes_received"] += len(data)
         if data and data[0] & 0xC0 == SHORT_HEADER:  # nearly every one, and all that is of interest is its ID
-            session = self._by_connection_id.get(data[1 : 1 + CONNECTION_ID_LENGTH])
-            if session is not None:
-                session.receive_datagram(data, address)
-                self._touched.add(session)
-                return
-        try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_LENGTH)
-        except ValueError:
-            self.counters["datagrams_dropped"] += 1
-            return
-        session = self._by_connection_id.get(header.destination_cid)
-        if session is None:
-            session = self._accept(header, data, address)
+            connection_id = data[1 : 1 + CONNECTION_ID_LENGTH]
+            session = self._routes.of(connection_id)
+            if session is None:
+                self._answer_unknown(connection_id, data, address)
+        else:
+            session = self._session_of_long_header(data, address)
         if session is None:
             self.counters["datagrams_dropped"] += 1
             return
         session.receive_datagram(data, address)
         self._touched.add(session)
+
+    def _session_of_long_header(self, data: bytes, address: Address) -> Session | None:
+        try:
+            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_LENGTH)
+        except ValueError:
+            return None
+        return self._routes.of(header.destination_cid) or self._accept(header, data, address)
+
+    def _answer_unknown(self, connection_id: bytes, data: bytes, address: Address) -> None:
+        """Take a packet of no connection for a reset of ours, or reset that of the peer (RFC 9000 section 10.3)."""
+        token = token_of(data)
+        session = None if token is None else self._routes.reset_by(token)
+        if session is not None and session.address[:2] == address[:2]:
+            self.counters["stateless_resets_received"] += 1
+            session.abandon(StatelessResetError(session.label))
+            return
+        now = asyncio.get_running_loop().time()
+        if answer := self._resets.answer(connection_id, len(data), address[0], now):
+            self.counters["stateless_resets_sent"] += 1
+            self.send(answer, address)
 
     def _accept(self, header: QuicHeader, data: bytes, address: Address) -> Session | None:
         if self._server is None or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:

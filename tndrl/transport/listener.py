@@ -29,6 +29,7 @@ from tndrl.transport.inbound import Watch, carry, read_preface
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
+from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream_type import type_name
 from tndrl.transport.udp import bind_udp
 from tndrl.transport.udp_options import small_buffers
@@ -59,6 +60,7 @@ class MuxListener:
         type_timeout: float = 5.0,
         request_timeout: float = 10.0,
         settings: QuicSettings | None = None,
+        reset_key: ResetKey | None = None,
     ) -> None:
         self._credentials = credentials
         self._host = host
@@ -67,6 +69,7 @@ class MuxListener:
         self._type_timeout = type_timeout
         self._request_timeout = request_timeout
         self._settings = settings or QuicSettings()
+        self._reset_key = reset_key
         self._backends: dict[int, str] = {}
         self._refusals: dict[int, str] = {}
         self._bridges: dict[QuicStream, tuple[int, http2.FrameGate]] = {}
@@ -135,6 +138,7 @@ class MuxListener:
                     on_confirmed=self._handle_confirmed,
                     on_closed=self._handle_closed,
                 ),
+                reset_key=self._reset_key,
             )
         except OSError as error:
             address = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"

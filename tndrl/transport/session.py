@@ -45,6 +45,9 @@ class Datagrams(Protocol):
     def unregister(self, connection_id: bytes) -> None:
         """Stop routing a retired connection ID."""
 
+    def expect_reset(self, token: bytes, session: Session) -> None:
+        """Know by this token that the peer of ``session`` has forgotten it."""
+
     def discard(self, session: Session) -> None:
         """Forget a session that is over."""
 
@@ -95,6 +98,7 @@ class Session:
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
+        self._reset_token: bytes | None = None  # that of the peer's connection ID in use
         self._released = False  # the endpoint has forgotten this session: nothing is sent any more
         self.heard_at = self._loop.time()  # when the last datagram came
         self.idle_since = self._loop.time()  # when the last stream ended
@@ -204,6 +208,7 @@ class Session:
             self._handle_events()  # sending issues connection IDs and begins the closing period
         if not self._notice_close():
             self._note_progress()
+            self._note_reset_token()
             for stream in tuple(self._blocked):
                 stream.on_flushed()
         self._set_timer()
@@ -388,6 +393,12 @@ class Session:
         self._quic.send_ping(0)
         self._arm_keepalive()
         self.flush()
+
+    def _note_reset_token(self) -> None:
+        token = self._quic.peer_reset_token
+        if token is not None and token != self._reset_token:
+            self._reset_token = token
+            self._endpoint.expect_reset(token, self)
 
     def _note_progress(self) -> None:
         if self._quic.handshake_step != self._handshake_step:

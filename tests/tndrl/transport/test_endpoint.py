@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from aioquic.quic.packet import QuicProtocolVersion
 
 from support import streams
-from tndrl.errors import ConnectionClosedError, PortClosedError
+from tndrl.errors import ConnectionClosedError, NoAnswerError, PortClosedError, StatelessResetError
 from tndrl.transport import session as session_module
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
+from tndrl.transport.stateless_reset import ResetKey
 
 
 def initial(version: int = QuicProtocolVersion.VERSION_1, size: int = 1200, kind: int = 0xC3) -> bytes:
@@ -42,7 +45,7 @@ JUNK = {
     "empty": b"",
     "one byte": b"\xc0",
     "all zero": bytes(1200),
-    "short header of nobody": b"\x40" + bytes(1199),
+    "short header of nobody, too small to answer": b"\x40" + bytes(20),
     "small Initial": initial(size=1199),
     "Handshake of nobody": initial(kind=0xE3),
     "0-RTT of nobody": initial(kind=0xD3),
@@ -70,6 +73,61 @@ async def test_an_unknown_version_is_negotiated() -> None:
         assert answer[5:23] == b"\x08srcsrcsr\x08dstdstds"
         assert QuicProtocolVersion.VERSION_1.to_bytes(4, "big") in answer
         assert not server.endpoint.sessions
+
+
+def bytes_of_nobody(size: int) -> bytes:
+    """Return a packet with a short header for a connection ID that was never given out."""
+    return b"\x40nobody's" + bytes(size - 9)
+
+
+@asynccontextmanager
+async def restarted(quic: streams.Quic, key: ResetKey) -> AsyncIterator[Endpoint]:
+    """Take the server away without a word and put another in its place, with ``key``."""
+    address = quic.server_endpoint.address
+    quic.server.abandon(NoAnswerError("peer", 0))
+    quic.server_endpoint._udp.close()
+    async with streams.accepting(port=address[1], reset_key=key) as server:
+        yield server.endpoint
+
+
+async def test_a_packet_of_nobody_is_answered_by_a_reset() -> None:
+    """Who sends on a connection that is not known learns so, by the token of the ID it used."""
+    async with streams.accepting() as server:
+        answer = await drop(server.endpoint, bytes_of_nobody(1200))
+        assert answer is not None
+        assert answer[-16:] == server.endpoint._reset_key.token(b"nobody's")
+        assert server.endpoint.counters["stateless_resets_sent"] == 1
+        assert not server.endpoint.sessions
+
+
+async def test_a_restarted_server_resets_its_clients() -> None:
+    """A node that lost its connections but has its key ends them at the first packet, with a reason of its own."""
+    async with streams.connected() as quic, restarted(quic, quic.server_endpoint._reset_key) as server:
+        with pytest.raises(StatelessResetError, match="knows this connection no more"):
+            await quic.client.ping()
+        assert server.counters["stateless_resets_sent"] >= 1
+        assert quic.client_endpoint.counters["stateless_resets_received"] == 1
+        assert not quic.client_endpoint.sessions
+
+
+async def test_a_reset_with_another_key_is_none() -> None:
+    """Whoever does not have the node's key resets nothing."""
+    async with streams.connected() as quic, restarted(quic, ResetKey()) as server:
+        quic.client._quic.send_ping(1)
+        quic.client.flush()
+        await streams.until(lambda: server.counters["stateless_resets_sent"] > 0)
+        await streams.until(lambda: quic.client_endpoint.counters["datagrams_dropped"] > 0)
+        assert quic.client.is_connected
+
+
+async def test_a_reset_from_elsewhere_is_none() -> None:
+    """The right token from another address than the peer's ends nothing (RFC 9000 section 10.3.1)."""
+    async with streams.connected() as quic:
+        token = quic.client._quic.peer_reset_token
+        quic.client_endpoint._udp.address = ("127.0.0.1", quic.client_endpoint.address[1])
+        await drop(quic.client_endpoint, bytes_of_nobody(30) + token)
+        assert quic.client.is_connected
+        await quic.client.ping()
 
 
 async def test_an_endpoint_that_dials_accepts_nobody() -> None:
@@ -101,11 +159,11 @@ async def test_many_connections_share_the_socket() -> None:
 async def test_connection_ids_come_and_go() -> None:
     """A connection that changes its ID is still routed, and its retired ID is forgotten."""
     async with streams.connected() as quic:
-        before = set(quic.server_endpoint._by_connection_id)
+        before = quic.server_endpoint._routes.connection_ids(quic.server)
         quic.client._quic.change_connection_id()
         quic.client.flush()
         await quic.exchange()
-        after = set(quic.server_endpoint._by_connection_id)
+        after = quic.server_endpoint._routes.connection_ids(quic.server)
         assert before - after
         assert after - before
 

@@ -24,6 +24,7 @@ from tndrl.transport._aioquic.handshake import HandshakeLimits
 from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.pacing import Pacing
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
+from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
 from tndrl.transport._aioquic.tls import VerifyingContext, VerifyPeer
 
 logger = logging.getLogger("tndrl.transport")
@@ -51,7 +52,7 @@ class StreamOpened(QuicEvent):
 
 
 class AuthenticatedConnection(
-    HandshakeLimits, AckValidation, FrameChecks, FlowControl, PathMtuDiscovery, Pacing
+    HandshakeLimits, AckValidation, FrameChecks, FlowControl, PathMtuDiscovery, Pacing, ResetTokens
 ):
     """A QUIC connection with a verified peer, or none at all.
 
@@ -66,14 +67,18 @@ class AuthenticatedConnection(
         limits: LimitsConfig,
         max_datagram: int,
         route_payload: RoutePayload,
+        make_token: MakeToken,
         original_destination_connection_id: bytes | None = None,
+        retry_source_connection_id: bytes | None = None,
     ) -> None:
         self._limits = limits  # before aioquic's own, which the base classes complete
         super().__init__(
             configuration=configuration,
             max_datagram=max_datagram,
             route_payload=route_payload,
+            make_token=make_token,
             original_destination_connection_id=original_destination_connection_id,
+            retry_source_connection_id=retry_source_connection_id,
         )
         self._verify_peer = verify_peer
         self._logger = QuietLog(self.original_destination_connection_id)
