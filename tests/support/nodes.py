@@ -39,14 +39,15 @@ class Witness:
 def config(folder: Path, chain: certs.Made | None = None, **flags: object) -> tndrl.Config:
     """Return the configuration of a node whose files are written below ``folder``; "a" unless told otherwise.
 
-    A flag's dots are written as two underscores: ``server__allow=[...]``. ``peers`` takes what stands in a file.
+    A flag's dots are written as two underscores: ``server__allow=[...]``. ``peers`` and ``limits`` take what stands
+    in a file.
     """
     pki_dir = folder / "pki"
     if not pki_dir.exists():
         pki_dir.mkdir(parents=True)
         certs.write_pki_dir(pki_dir, chain)
     file = folder / "node.yaml"
-    file.write_text(json.dumps({"peers": flags.pop("peers", [])}))
+    file.write_text(json.dumps({"peers": flags.pop("peers", []), "limits": flags.pop("limits", {})}))
     given = {name.replace("__", "."): value for name, value in flags.items()}
     defaults = {"server.addr": "127.0.0.1:0", "pki.dir": str(pki_dir), "stateDir": str(folder / "state")}
     return tndrl.load_config(file, flags=defaults | given, env={})

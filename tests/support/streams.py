@@ -25,9 +25,10 @@ from tndrl.transport import http2
 from tndrl.transport._aioquic.tls import VerifyPeer
 from tndrl.transport.dialer import MuxDialer, Target
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks
+from tndrl.transport.gate import CallGate
 from tndrl.transport.grpc_server import GrpcServer
 from tndrl.transport.identity import ClientPolicy, ServerPolicy
-from tndrl.transport.interceptor import CallGate, PeerInterceptor
+from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.memory import memory_pair
 from tndrl.transport.quic_stream import QuicStream

@@ -187,15 +187,15 @@ class AgentClient:
 
 @asynccontextmanager
 async def open_agent(
-    line: Line, *, call_timeout: float = 30.0, resume_timeout: float = 30.0
+    line: Line, *, call_timeout: float = 30.0, resume_timeout: float = 30.0, max_answer: int = MAX_ANSWER
 ) -> AsyncIterator[AgentClient]:
     """Find out how the agent on ``line`` is spoken to, and close its channel when the block is left.
 
-    ``call_timeout`` is in seconds, for every call but prompts and streams. Raises as
+    ``call_timeout`` is in seconds, for every call but prompts and streams; ``max_answer`` in bytes. Raises as
     :func:`tndrl.agent.discovery.discover` does.
     """
     version, card = await discover(line, call_timeout)
-    channel = a2a_channel(line, MAX_ANSWER)
+    channel = a2a_channel(line, max_answer)
     try:
         yield AgentClient(
             line, wire(version, channel), card, call_timeout=call_timeout, resume_timeout=resume_timeout

@@ -31,8 +31,9 @@ from tndrl.agent.supervisor import SupervisedExecutor
 from tndrl.agent.sweep import prune_for_ever, sweep
 from tndrl.config import Config
 from tndrl.llm.make import make_provider
+from tndrl.transport.gate import CallGate
 from tndrl.transport.grpc_server import GrpcServer
-from tndrl.transport.interceptor import CallGate, PeerInterceptor
+from tndrl.transport.interceptor import PeerInterceptor
 
 
 class AdmittingHandler(DurableHandler):
@@ -123,11 +124,17 @@ class AgentService:
     def server(self, path: Path, gate: CallGate, max_message: int) -> GrpcServer:
         """Return the gRPC server of both versions, on the unix socket ``path``, which enters and leaves this.
 
-        ``gate`` counts its calls; requests have at most ``max_message`` bytes.
+        ``gate`` counts and bounds its calls; requests have at most ``max_message`` bytes.
         """
         interceptors = [PeerInterceptor(gate), Intake()]
         return GrpcServer(
-            "agent", path, self._register, interceptors=interceptors, max_message=max_message, lifespan=self
+            "agent",
+            path,
+            self._register,
+            interceptors=interceptors,
+            max_message=max_message,
+            limits=gate.limits,
+            lifespan=self,
         )
 
     def _register(self, server: grpc.aio.Server) -> None:

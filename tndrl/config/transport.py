@@ -133,6 +133,21 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
         1000
     )
     calls_per_stream: Annotated[int, _bound("Calls of one stream that run at once.", 1, 1_000_000)] = 100
+    calls_per_connection: Annotated[
+        int, _bound("Calls of one connection that run at once.", 1, 10_000_000)
+    ] = 2000
+    calls_per_identity: Annotated[
+        int, _bound("Calls of one SPIFFE ID that run at once, on all of its connections.", 1, 10_000_000)
+    ] = 4000
+    message: Annotated[int, _bound("Bytes of a message that a service takes.", 1024, 1024 * _MEBIBYTE)] = (
+        4 * _MEBIBYTE
+    )
+    control_message: Annotated[
+        int, _bound("Bytes of a message that Control takes.", 1024, 1024 * _MEBIBYTE)
+    ] = 65536
+    agent_answer: Annotated[
+        int, _bound("Bytes of a message that a client of an agent takes.", 1024, 1024 * _MEBIBYTE)
+    ] = 64 * _MEBIBYTE
     metadata: Annotated[int, _bound("Bytes of a call's metadata.", 1024, 1024 * 1024)] = 8192
     stream_window: Annotated[
         int,

@@ -29,8 +29,9 @@ from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
+from tndrl.transport.gate import CallGate, PeerCalls
 from tndrl.transport.grpc_server import GrpcServer, Register
-from tndrl.transport.interceptor import CallGate, PeerInterceptor
+from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream_type import StreamType, type_name, validate_user_type
@@ -41,12 +42,6 @@ if TYPE_CHECKING:
     from tndrl.agent.service import AgentService
 
 logger = logging.getLogger("tndrl.node")
-
-MAX_MESSAGE = 4 * 1024 * 1024
-"""Bytes of a message that a user's service takes, unless it says otherwise."""
-
-MAX_CONTROL_MESSAGE = 64 * 1024
-"""Bytes of a message that Control takes."""
 
 LAST_GRACE = 0.25
 """Seconds for the last answers to be written, once their handlers have returned."""
@@ -79,9 +74,11 @@ class Node:
     def __init__(self, config: Config | None = None, *, executor: AgentExecutor | None = None) -> None:
         self.config = config or load_config()
         self._machine = StateMachine(lambda state: logger.info("%s", state.name))
-        self._calls = CallGate(lambda _running: self._tasks_changed())
-        self._control_calls = CallGate()
-        self._agent_calls = CallGate()
+        limits = self.config.limits
+        shared = PeerCalls(limits)
+        self._calls = CallGate(lambda _running: self._tasks_changed(), limits=limits, peers=shared)
+        self._agent_calls = CallGate(limits=limits, peers=shared)
+        self._control_calls = CallGate(limits=limits)  # a busy service must not keep its caller from Control
         self._counting = threading.Lock()  # what is counted and what the state says of it change together
         self._started_at = time.monotonic()
         self._credentials: Credentials | None = None
@@ -106,17 +103,17 @@ class Node:
 
     # What users do with it
 
-    def add_service(self, stream_type: int, register: Register, *, max_message: int = MAX_MESSAGE) -> None:
+    def add_service(self, stream_type: int, register: Register, *, max_message: int | None = None) -> None:
         """Serve what ``register`` adds to a grpc.aio server, on streams of ``stream_type`` (0x10 to 0xef).
 
-        The server runs on a thread and event loop of its own. ``max_message`` is in bytes. Raises UsageError for a
-        type that is not free, one that is taken, and once the node has been started.
+        The server runs on a thread and event loop of its own. ``max_message`` is in bytes, ``limits.message`` if None.
+        Raises UsageError for a type that is not free, one that is taken, and once the node has been started.
         """
         if self._runner is not None:
             raise UsageError("add services before the node is started")
         if validate_user_type(stream_type) in self._services:
             raise UsageError(f"stream type {stream_type:#04x} has a service already")
-        self._services[stream_type] = (register, max_message)
+        self._services[stream_type] = (register, max_message or self.config.limits.message)
 
     async def serve(self) -> bool:
         """Start, serve until stopped, and return whether running calls could finish.
@@ -215,9 +212,12 @@ class Node:
             **{f"dialer.{name}": value for name, value in dialer.items()},
             "calls_running": self._calls.running,
             "calls_total": self._calls.total,
+            "calls_refused": self._calls.refused,
             "control_calls_total": self._control_calls.total,
+            "control_calls_refused": self._control_calls.refused,
             "agent_calls_running": self._agent_calls.running,
             "agent_calls_total": self._agent_calls.total,
+            "agent_calls_refused": self._agent_calls.refused,
             "agent_messages_total": self._agent.total if self._agent is not None else 0,
         }
 
@@ -324,6 +324,7 @@ class Node:
                     register,
                     interceptors=[PeerInterceptor(self._calls)],
                     max_message=max_message,
+                    limits=self.config.limits,
                 ),
             )
         if self._executor is not None or self.config.llm.provider is not None:
@@ -333,7 +334,8 @@ class Node:
             directory / "control",
             plane.register,
             interceptors=[PeerInterceptor(self._control_calls)],
-            max_message=MAX_CONTROL_MESSAGE,
+            max_message=self.config.limits.control_message,
+            limits=self.config.limits,
         )
         await self._control.start()
         await self._control.run(lambda: plane.set_serving(serving=True))
@@ -352,7 +354,7 @@ class Node:
             self._executor,
             self._tasks_changed,
         )
-        server = self._agent.server(directory / "agent", self._agent_calls, MAX_MESSAGE)
+        server = self._agent.server(directory / "agent", self._agent_calls, self.config.limits.message)
         await self._start_server(StreamType.A2A, server)
 
     async def _start_server(self, stream_type: int, server: GrpcServer) -> None:

@@ -60,7 +60,12 @@ class Peer:
         """
         from tndrl.agent.client import open_agent  # loads the SDK, which no other call needs
 
-        async with open_agent(self, call_timeout=timeout, resume_timeout=resume_timeout) as agent:
+        async with open_agent(
+            self,
+            call_timeout=timeout,
+            resume_timeout=resume_timeout,
+            max_answer=self._dialer.limits.agent_answer,
+        ) as agent:
             yield agent
 
     async def confirmed(self) -> None:

@@ -48,12 +48,14 @@ class MuxDialer:
         reconnect_max: float = 30.0,
         settings: QuicSettings | None = None,
     ) -> None:
+        settings = settings or QuicSettings()
+        self.limits = settings.limits  # what we take of peers
         self._connections = Connections(
             credentials,
             connect_timeout=connect_timeout,
             evict_after=evict_after,
             reconnect_max=reconnect_max,
-            settings=settings or QuicSettings(),
+            settings=settings,
         )
         # What grpcio calls a back-off is also how long it waits for the first bytes of a connection: our dial and more.
         self._patience = ("grpc.min_reconnect_backoff_ms", int(1000 * (connect_timeout + REFUSAL_TIMEOUT)))

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from tndrl.config import LimitsConfig
 from tndrl.transport.unix import checked_path
 
 logger = logging.getLogger("tndrl.transport")
@@ -40,8 +41,7 @@ class GrpcServer:
         *,
         interceptors: Sequence[grpc.aio.ServerInterceptor[Any, Any]],
         max_message: int,
-        max_metadata: int = 8 * 1024,
-        max_concurrent_streams: int = 100,
+        limits: LimitsConfig | None = None,
         lifespan: AbstractAsyncContextManager[object] | None = None,
     ) -> None:
         self.name = name
@@ -49,13 +49,14 @@ class GrpcServer:
         self._register = register
         self._interceptors = interceptors
         self._lifespan = lifespan or nullcontext()
+        limits = limits or LimitsConfig()
         self._options: list[tuple[str, Any]] = [
-            ("grpc.max_concurrent_streams", max_concurrent_streams),
+            ("grpc.max_concurrent_streams", limits.calls_per_stream),
             # It resets streams while Python is still tidying up after earlier ones; CallGate bounds them instead.
             ("grpc.http.overload_protection", 0),
             ("grpc.max_receive_message_length", max_message),
-            ("grpc.max_metadata_size", max_metadata),
-            ("grpc.absolute_max_metadata_size", max_metadata),
+            ("grpc.max_metadata_size", limits.metadata),
+            ("grpc.absolute_max_metadata_size", limits.metadata),
             ("grpc.so_reuseport", 0),
         ]
         self._thread: threading.Thread | None = None

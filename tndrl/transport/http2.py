@@ -28,20 +28,21 @@ _NO_ERROR = 0x00
 _MAX_STREAM_ID = 0x7FFFFFFF
 
 
-def _frame(kind: int, body: bytes) -> bytes:
-    return struct.pack(">I", len(body))[1:] + bytes([kind, 0]) + bytes(4) + body
+def frame(kind: int, body: bytes, *, flags: int = 0, stream: int = 0) -> bytes:
+    """Return one frame (RFC 9113 section 4.1)."""
+    return struct.pack(">I", len(body))[1:] + struct.pack(">BBI", kind, flags, stream) + body
 
 
-SETTINGS = _frame(_SETTINGS, b"")
+SETTINGS = frame(_SETTINGS, b"")
 """An empty SETTINGS frame, with which a server begins."""
 
-EARLY_SETTINGS = _frame(_SETTINGS, struct.pack(">HI", _MAX_CONCURRENT_STREAMS, EARLY_STREAMS))
+EARLY_SETTINGS = frame(_SETTINGS, struct.pack(">HI", _MAX_CONCURRENT_STREAMS, EARLY_STREAMS))
 """What a client is sent before the server's own SETTINGS are there: grpcio waits for some, a round trip long."""
 
 
 def goaway(reason: str) -> bytes:
     """Return the GOAWAY frame that ends every call of a connection with ``reason`` in its details."""
-    return _frame(_GOAWAY, struct.pack(">II", _MAX_STREAM_ID, _NO_ERROR) + reason.encode("utf-8", "replace"))
+    return frame(_GOAWAY, struct.pack(">II", _MAX_STREAM_ID, _NO_ERROR) + reason.encode("utf-8", "replace"))
 
 
 class Opening:

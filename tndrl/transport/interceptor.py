@@ -1,11 +1,9 @@
-"""The gate in front of every handler: only calls of verified peers pass, and they are counted."""
+"""What stands in front of every handler: only calls of verified peers pass, and only through the gate."""
 
 from __future__ import annotations
 
 import inspect
-import threading
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,68 +11,12 @@ import grpc
 import grpc.aio
 
 from tndrl.transport import registry
+from tndrl.transport.gate import CallGate
+from tndrl.transport.refusal import Refusal
+from tndrl.transport.registry import PeerIdentity
 
-MAX_CALLS_PER_STREAM = 100
-"""Calls of one stream that run at once. A client that keeps to SETTINGS never meets it."""
-
-Refusal = tuple[grpc.StatusCode, str]
-
-
-class CallGate:
-    """Counts running calls, from any thread; bounds those of one stream, and lets none in once it is closed."""
-
-    def __init__(self, on_change: Callable[[int], None] | None = None) -> None:
-        self._lock = threading.Lock()
-        self._running = 0
-        self._by_stream: Counter[str] = Counter()
-        self._total = 0
-        self._refusal: str | None = None
-        self._on_change = on_change
-
-    def __repr__(self) -> str:
-        return f"<CallGate {self._running} running, {self._refusal or 'open'}>"
-
-    @property
-    def running(self) -> int:
-        """Calls that run now."""
-        return self._running
-
-    @property
-    def total(self) -> int:
-        """Calls let in since the start."""
-        return self._total
-
-    def close(self, reason: str) -> None:
-        """Refuse every further call with ``reason``; those that run go on."""
-        with self._lock:
-            self._refusal = reason
-
-    def enter(self, stream: str) -> Refusal | None:
-        """Count a call on ``stream``, a name that ``context.peer()`` gives; or return with what it is refused."""
-        with self._lock:
-            if self._refusal is not None:
-                return grpc.StatusCode.UNAVAILABLE, self._refusal
-            if self._by_stream[stream] >= MAX_CALLS_PER_STREAM:
-                limit = f"more than {MAX_CALLS_PER_STREAM} calls at once on one stream"
-                return grpc.StatusCode.RESOURCE_EXHAUSTED, limit
-            self._by_stream[stream] += 1
-            self._running += 1
-            self._total += 1
-            self._tell()
-        return None
-
-    def leave(self, stream: str) -> None:
-        """A call that was let in has ended."""
-        with self._lock:
-            self._by_stream[stream] -= 1
-            if not self._by_stream[stream]:
-                del self._by_stream[stream]
-            self._running -= 1
-            self._tell()
-
-    def _tell(self) -> None:
-        if self._on_change is not None:
-            self._on_change(self._running)
+ENTRY = 32
+"""Bytes that an entry of metadata counts for beside its text (RFC 9113 section 6.5.2)."""
 
 
 class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
@@ -107,11 +49,11 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         if not inspect.iscoroutinefunction(_function_of(behaviour)):
 
             def call_in_thread(request: object, context: grpc.ServicerContext) -> object:
-                stream = self._admit_in_thread(context)
+                stream, peer = self._admit_in_thread(context)
                 try:
                     return behaviour(request, context)
                 finally:
-                    self._gate.leave(stream)
+                    self._gate.leave(stream, peer)
 
             return call_in_thread
 
@@ -145,15 +87,17 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
         def respond_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
             stream = context.peer()
-            if (refusal := self._enter(stream)) is not None:
+            entered = self._enter(stream, context)
+            if isinstance(entered, Refusal):
                 # abort() raises, and nobody looks at what a generator raised in its thread.
-                context.set_code(refusal[0])
-                context.set_details(refusal[1])
+                context.set_trailing_metadata(entered.trailers())
+                context.set_code(entered.code)
+                context.set_details(entered.reason)
                 return
             try:
                 yield from behaviour(request, context)
             finally:
-                self._gate.leave(stream)
+                self._gate.leave(stream, entered)
 
         return respond_in_thread
 
@@ -161,25 +105,41 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
     async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> _Departure:
         stream = context.peer()
-        if (refusal := self._enter(stream)) is not None:
-            await context.abort(*refusal)
-        departure = _Departure(self._gate, stream)
+        entered = self._enter(stream, context)
+        if isinstance(entered, Refusal):
+            await context.abort(entered.code, entered.reason, entered.trailers())
+        departure = _Departure(self._gate, stream, entered)
         context.add_done_callback(departure.note)  # type: ignore[arg-type] # the stubs name the parameter
         return departure
 
-    def _admit_in_thread(self, context: grpc.ServicerContext) -> str:
+    def _admit_in_thread(self, context: grpc.ServicerContext) -> tuple[str, PeerIdentity]:
         stream = context.peer()
-        if (refusal := self._enter(stream)) is not None:
-            context.abort(*refusal)
-        return stream
+        entered = self._enter(stream, context)
+        if isinstance(entered, Refusal):
+            context.set_trailing_metadata(entered.trailers())
+            context.abort(entered.code, entered.reason)
+        return stream, entered
 
-    def _enter(self, stream: str) -> Refusal | None:
+    def _enter(
+        self, stream: str, context: grpc.ServicerContext | grpc.aio.ServicerContext[Any, Any]
+    ) -> PeerIdentity | Refusal:
         peer = registry.lookup(stream)
         if peer is None:
-            return grpc.StatusCode.UNAUTHENTICATED, "this connection does not come from a verified peer"
-        if (refusal := self._gate.enter(stream)) is None:
-            registry.enter(peer)
-        return refusal
+            text = "this connection does not come from a verified peer"
+            return Refusal(grpc.StatusCode.UNAUTHENTICATED, text)
+        # grpcio's own limit holds only once the peer has acknowledged SETTINGS.
+        size, limit = _size_of(context.invocation_metadata()), self._gate.limits.metadata
+        if size > limit:
+            text = f"{size:,} bytes of metadata; at most {limit:,} are taken"
+            return Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+        if (refusal := self._gate.enter(stream, peer)) is not None:
+            return refusal
+        registry.enter(peer)
+        return peer
+
+
+def _size_of(metadata: Iterable[Any] | None) -> int:
+    return sum(len(name) + len(value) + ENTRY for name, value in metadata or ())
 
 
 class _Departure:
@@ -188,16 +148,17 @@ class _Departure:
     A drain must cut neither what is still being written nor a handler that cleans up after a cancelled call.
     """
 
-    def __init__(self, gate: CallGate, stream: str) -> None:
+    def __init__(self, gate: CallGate, stream: str, peer: PeerIdentity) -> None:
         self._gate = gate
         self._stream = stream
+        self._peer = peer
         self._awaited = 2
 
     def note(self, _context: object = None) -> None:
         """One of the two has happened."""
         self._awaited -= 1
         if not self._awaited:
-            self._gate.leave(self._stream)
+            self._gate.leave(self._stream, self._peer)
 
 
 def _function_of(behaviour: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+import grpc
+
 from pki.credentials import Credentials
 from pki.spiffe import IdPattern
 from tndrl.errors import (
@@ -27,10 +29,12 @@ from tndrl.transport.h2_guard import ViolationError
 from tndrl.transport.identity import ClientPolicy
 from tndrl.transport.inbound import Watch, carry, read_preface
 from tndrl.transport.quic_stream import QuicStream
+from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream_type import type_name
+from tndrl.transport.turn_away import turn_away
 from tndrl.transport.udp import bind_udp
 from tndrl.transport.udp_options import small_buffers
 from tndrl.transport.unix import UnixStream
@@ -262,7 +266,9 @@ class MuxListener:
         session = stream.session
         assert session.peer_id is not None
         assert self._directory is not None
-        name = registry.register(self._directory, PeerIdentity(session.peer_id, session.label))
+        name = registry.register(
+            self._directory, PeerIdentity(session.peer_id, session.label, session.number)
+        )
         try:
             try:
                 backend = await UnixStream.connect(self._backends[stream_type], bind=name)
@@ -294,11 +300,6 @@ class MuxListener:
         self._counters["streams_refused"] += 1
         try:
             async with asyncio.timeout(REFUSAL_LINGER):
-                opening = http2.Opening()
-                opening.feed(http2.PREFACE)
-                await stream.send(http2.SETTINGS)
-                await http2.refuse(stream, reason, opening=opening)
-                while await stream.receive():
-                    pass
+                await turn_away(stream, Refusal(grpc.StatusCode.UNAVAILABLE, reason, SOON))
         except TimeoutError:
             logger.debug("%r did not end after it was refused", stream)

@@ -19,6 +19,7 @@ SEND_HIGH_WATER = 1024 * 1024
 class Connection(Protocol):
     """What a stream needs of the connection it is on."""
 
+    number: int
     label: str
     peer_id: SpiffeId | None
     is_client: bool

@@ -25,6 +25,8 @@ class PeerIdentity:
     spiffe_id: SpiffeId
     address: str
     """Where the connection came from, ``host:port``."""
+    connection: int = 0
+    """Tells connections of one process apart."""
 
     def __str__(self) -> str:
         return str(self.spiffe_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -28,6 +29,8 @@ from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
 
+
+_numbers = itertools.count(1)
 
 DOUBT_TIMEOUT = 1.0
 """Seconds a peer has to answer a PING when its host says that its port is closed."""
@@ -71,6 +74,7 @@ class Session:
         on_confirmed: Callable[[Session], None] | None = None,
         on_closed: Callable[[Session], None] | None = None,
     ) -> None:
+        self.number = next(_numbers)  # tells it from every other of this process
         self.label = label  # the peer in messages: what was dialled, or where it came from
         self.is_client = on_stream is None  # who opens the streams
         self.peer_id: SpiffeId | None = None  # set once the peer has proved it

@@ -15,7 +15,7 @@ from support.agents import Acting, Puppet
 from tndrl.agent import service
 from tndrl.agent.service import AgentService
 from tndrl.errors import ConfigError
-from tndrl.transport.interceptor import CallGate
+from tndrl.transport.gate import CallGate
 
 WHO = SpiffeId.parse("spiffe://tndrl/node/a")
 

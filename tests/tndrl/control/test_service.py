@@ -17,8 +17,9 @@ from pki.spiffe import IdPattern
 from support import streams
 from tndrl.control.service import CONTROL_SERVICE, MAX_SHUTDOWN_TIMEOUT, ControlPlane
 from tndrl.control.state import NodeState
+from tndrl.transport.gate import CallGate
 from tndrl.transport.grpc_server import GrpcServer
-from tndrl.transport.interceptor import CallGate, PeerInterceptor
+from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.stream_type import StreamType
 from tndrl.v1 import control_pb2, control_pb2_grpc
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2, status_pb2
 
 from support import streams
 from support.streams import GRPC_TYPE
-from tndrl.transport import interceptor
-from tndrl.transport.interceptor import CallGate
+from tndrl.config import LimitsConfig
+from tndrl.transport.gate import CallGate
+from tndrl.transport.refusal import SOON
 from tndrl.transport.registry import peer_identity
 
 
@@ -87,6 +88,23 @@ async def refused(channel: grpc.aio.Channel, name: str) -> tuple[grpc.StatusCode
     """Call a method that refuses; return code and details. Streams of requests send none: it would race the refusal."""
     running = begin(channel, name, *([b"x"] if name[0] == "u" else []))
     return await running.code(), await running.details()
+
+
+async def retry_delay(channel: grpc.aio.Channel, name: str) -> float:
+    """Call a method that refuses; return after how many seconds it says to try again."""
+    running = begin(channel, name, *([b"x"] if name[0] == "u" else []))
+    code, details = await running.code(), await running.details()
+    (detail,) = details_of(await running.trailing_metadata(), code, details)
+    info = error_details_pb2.RetryInfo()
+    assert detail.Unpack(info)
+    return info.retry_delay.ToNanoseconds() / 1e9
+
+
+def details_of(metadata: object, code: grpc.StatusCode, details: str) -> list[object]:
+    """Return the details of a status, which must agree with it."""
+    status = status_pb2.Status.FromString(dict(metadata)["grpc-status-details-bin"])
+    assert (status.code, status.message) == (code.value[0], details)
+    return list(status.details)
 
 
 @pytest.mark.parametrize("name", TABLE)
@@ -164,7 +182,24 @@ async def test_a_closed_gate_lets_nobody_in(short_dir: Path, name: str) -> None:
     gate.close("for today")
     async with streams.serving(short_dir, TABLE, gate=gate) as listener, streams.dialer() as dialer:
         outcome = await refused(dialer.channel(streams.target(listener.address), GRPC_TYPE), name)
-    assert outcome == (grpc.StatusCode.UNAVAILABLE, "for today")
+        assert outcome == (grpc.StatusCode.UNAVAILABLE, "for today")
+        assert await retry_delay(dialer.channel(streams.target(listener.address), GRPC_TYPE), name) == SOON
+
+
+@pytest.mark.parametrize(
+    "name", ["uu_coroutine", "us_generator", "us_writer", "uu_function", "us_sync_generator"]
+)
+async def test_metadata_has_a_limit(short_dir: Path, name: str) -> None:
+    """Metadata over the limit is refused whether or not grpcio would, and it is of no use to come again."""
+    gate = CallGate(limits=LimitsConfig(metadata=1024))
+    async with streams.serving(short_dir, TABLE, gate=gate) as listener, streams.dialer() as dialer:
+        channel = dialer.channel(streams.target(listener.address), GRPC_TYPE)
+        method = getattr(channel, METHODS[name[:2]].__name__)(f"/test.Service/{name}")
+        call = method(b"x", metadata=(("big", "x" * 1000),), timeout=10)
+        assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "at most 1,024" in await call.details()
+        assert "grpc-status-details-bin" not in dict(await call.trailing_metadata())
+        assert await ask(channel, name)
 
 
 async def test_a_handler_may_clean_up_after_its_caller(short_dir: Path) -> None:
@@ -189,57 +224,3 @@ async def test_a_handler_may_clean_up_after_its_caller(short_dir: Path) -> None:
         assert await cleaned == streams.node_id("b")
         await streams.until(lambda: gate.running == 0)
     assert gate.total == 1
-
-
-# The gate alone
-
-
-def test_the_gate_counts_and_tells() -> None:
-    """Every change of the number of running calls is told."""
-    told: list[int] = []
-    gate = CallGate(told.append)
-    assert (gate.enter("one"), gate.enter("two")) == (None, None)
-    gate.leave("one")
-    assert (gate.running, gate.total, told) == (1, 2, [1, 2, 1])
-    assert repr(gate) == "<CallGate 1 running, open>"
-
-
-def test_a_closed_gate_lets_running_calls_go_on() -> None:
-    """Closing refuses who comes, and counts down who is in."""
-    gate = CallGate()
-    gate.enter("one")
-    gate.close("draining")
-    assert gate.enter("one") == (grpc.StatusCode.UNAVAILABLE, "draining")
-    gate.leave("one")
-    assert (gate.running, gate.total) == (0, 1)
-    assert repr(gate) == "<CallGate 0 running, draining>"
-
-
-def test_one_stream_has_a_bound_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stream with too many calls at once is refused more, while others are not."""
-    monkeypatch.setattr(interceptor, "MAX_CALLS_PER_STREAM", 2)
-    gate = CallGate()
-    assert [gate.enter("one") for _ in range(2)] == [None, None]
-    refusal = gate.enter("one")
-    assert refusal is not None
-    assert refusal[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert gate.enter("two") is None
-    gate.leave("one")
-    assert gate.enter("one") is None
-
-
-def test_the_gate_holds_with_many_threads() -> None:
-    """Counting from many threads at once loses nothing."""
-    gate = CallGate()
-
-    def work() -> None:
-        for _ in range(500):
-            gate.enter("one")
-            gate.leave("one")
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (gate.running, gate.total) == (0, 4000)
