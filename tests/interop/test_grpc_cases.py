@@ -39,3 +39,24 @@ async def test_go_calls_python(both: Both, case: str) -> None:
     async with both.serving() as node:
         channel = await both.go_channel(node, grpc_testing.TYPE)
         assert (await both.go.do("grpc", chan=channel, case=case))["passed"]
+
+
+@pytest.mark.interop("Go", "Python calls Go")
+async def test_details_from_go(both: Both) -> None:
+    """The details of a status cross over."""
+    served = await both.go_serves()
+    async with both.calling(served["addr"]) as peer:
+        await grpc_testing.status_details(peer.channel(grpc_testing.TYPE))
+
+
+@pytest.mark.interop("Go", "Go calls Python")
+async def test_details_to_go(both: Both) -> None:
+    """The details of a status cross over."""
+    async with both.serving() as node:
+        channel = await both.go_channel(node, grpc_testing.TYPE)
+        answer = await both.go.do("details", chan=channel, text="because")
+        assert (answer["code"], answer["message"], answer["reason"]) == (
+            "ResourceExhausted",
+            "enough",
+            "because",
+        )

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import grpc
 import grpc.aio
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
 
 messages, services = grpc.protos_and_services("support/testing.proto")
 
@@ -17,6 +19,8 @@ REQUEST, RESPONSE = 271_828, 314_159
 REQUESTS, RESPONSES = (27_182, 8, 1_828, 45_904), (31_415, 9, 2_653, 58_979)
 """Bytes of the messages of streams."""
 SPECIAL = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈\t\n"
+DETAILS = "x-test-details"
+"""Metadata that asks for a reason in the details of a failed call's status."""
 INITIAL, TRAILING = "x-grpc-test-echo-initial", "x-grpc-test-echo-trailing-bin"
 
 
@@ -72,9 +76,14 @@ async def _echo_metadata(context: grpc.aio.ServicerContext) -> None:
 
 
 async def _obey_status(request: object, context: grpc.aio.ServicerContext) -> None:
-    if request.HasField("response_status"):
-        codes = {code.value[0]: code for code in grpc.StatusCode}
-        await context.abort(codes[request.response_status.code], request.response_status.message)
+    if not request.HasField("response_status"):
+        return
+    asked = request.response_status
+    status = status_pb2.Status(code=asked.code, message=asked.message)
+    reason = dict(context.invocation_metadata()).get(DETAILS)
+    if reason is not None:
+        status.details.add().Pack(error_details_pb2.ErrorInfo(reason=reason))
+    await context.abort_with_status(rpc_status.to_status(status))
 
 
 def _output(sizes: Sequence[int], *, interval_us: int = 0) -> object:
@@ -190,6 +199,18 @@ async def status_code_and_message(channel: grpc.aio.Channel) -> None:
 async def special_status_message(channel: grpc.aio.Channel) -> None:
     """A message with whitespace and Unicode comes as it was."""
     await _status(channel, SPECIAL)
+
+
+async def status_details(channel: grpc.aio.Channel) -> None:
+    """The details of a status cross over; not one of the published cases."""
+    wanted = messages.EchoStatus(code=grpc.StatusCode.RESOURCE_EXHAUSTED.value[0], message="enough")
+    request = messages.SimpleRequest(response_status=wanted)
+    call = services.TestServiceStub(channel).UnaryCall(request, metadata=((DETAILS, "because"),))
+    assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    status = await rpc_status.aio.from_call(call)
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert (status.message, info.reason) == ("enough", "because")
 
 
 async def _unimplemented(call: grpc.aio.UnaryUnaryCall) -> None:

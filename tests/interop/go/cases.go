@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"io"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/interop"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 )
 
 const chunkSize = 64 * 1024
@@ -142,4 +146,38 @@ func watch(ctx context.Context, c command) (answer, error) {
 		return answer{"times": c.Times}, fmt.Errorf("the call did not end: %w", err)
 	}
 	return answer{"times": c.Times}, nil
+}
+
+const detailsHeader = "x-test-details"
+
+// addDetails puts into the status of a failed call what its metadata asks for.
+func addDetails(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	response, err := handler(ctx, request)
+	given, _ := metadata.FromIncomingContext(ctx)
+	if wanted := given.Get(detailsHeader); err != nil && len(wanted) == 1 {
+		if rich, problem := status.Convert(err).WithDetails(&errdetails.ErrorInfo{Reason: wanted[0]}); problem == nil {
+			return response, rich.Err()
+		}
+	}
+	return response, err
+}
+
+// details fails a call and returns the details of its status.
+func details(ctx context.Context, c command) (answer, error) {
+	_, client, err := testClient(c)
+	if err != nil {
+		return nil, err
+	}
+	ctx = metadata.AppendToOutgoingContext(ctx, detailsHeader, c.Text)
+	_, err = client.UnaryCall(ctx, &testgrpc.SimpleRequest{
+		ResponseStatus: &testgrpc.EchoStatus{Code: int32(codes.ResourceExhausted), Message: "enough"},
+	})
+	got := status.Convert(err)
+	facts := answer{"code": got.Code().String(), "message": got.Message()}
+	for _, detail := range got.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok {
+			facts["reason"] = info.Reason
+		}
+	}
+	return facts, nil
 }

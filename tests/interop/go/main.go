@@ -61,6 +61,7 @@ var operations = map[string]operation{
 	"status":  getStatus,
 	"command": shutdown,
 	"grpc":    grpcCase,
+	"details": details,
 	"upload":  upload,
 	"fetch":   fetch,
 	"watch":   watch,

@@ -87,7 +87,7 @@ func serve(_ context.Context, c command) (answer, error) {
 }
 
 func (s *server) start(kind byte, register func(*grpc.Server)) {
-	g := grpc.NewServer(grpc.MaxConcurrentStreams(100))
+	g := grpc.NewServer(grpc.MaxConcurrentStreams(100), grpc.UnaryInterceptor(addDetails))
 	register(g)
 	listener := newTypedListener(s.listener.Addr())
 	s.byType[kind] = listener
