@@ -177,7 +177,10 @@ def _url(store: str | None, state_dir: Path) -> URL:
 
 
 def _engine(url: URL) -> AsyncEngine:
-    """One connection serves SQLite: it has one writer at a time anyway, and each has its own database in memory."""
+    """One connection serves SQLite: it has one writer at a time anyway, and each has its own database in memory.
+
+    Transactions wait for a connection however long the others before them take: to give up would cost a task its end.
+    """
     sqlite = url.get_backend_name() == "sqlite"
     options: dict[str, Any] = (
         {"poolclass": AsyncAdaptedQueuePool, "pool_size": 1, "max_overflow": 0}
@@ -185,7 +188,7 @@ def _engine(url: URL) -> AsyncEngine:
         else {"pool_pre_ping": True}
     )
     try:
-        engine = create_async_engine(url, **options)
+        engine = create_async_engine(url, pool_timeout=None, **options)
     except ModuleNotFoundError as exc:
         raise ConfigError(
             f"the driver of {url.drivername} is not installed; run: pip install {exc.name}", key="agent.store"

@@ -39,6 +39,18 @@ async def test_pragmas(tmp_path):
             assert await database.transaction(lambda c, query=query: c.scalar(query)) == value
 
 
+async def test_patience(tmp_path):
+    """A transaction waits for those before it, whatever they take."""
+    async with Database(None, tmp_path) as database:
+        assert database.engine.pool.timeout() is None
+        blocked = asyncio.Event()
+        first = asyncio.create_task(database.transaction(lambda _: blocked.wait()))
+        others = [asyncio.create_task(messages(database)) for _ in range(10)]
+        assert not (await asyncio.wait(others, timeout=0.1))[0]
+        blocked.set()
+        assert (await first, await asyncio.gather(*others)) == (True, [0] * 10)
+
+
 async def test_kept(tmp_path):
     """What is committed is there when the database is opened again."""
     async with Database(None, tmp_path) as database:
