@@ -28,8 +28,10 @@ AT_ONCE = 30
 """Messages on their way at once, beside those held: some have ended, and some were not sent, when a node is killed."""
 HELD = 10
 """Tasks that are WORKING when a node is killed, every other time."""
-PATIENCE = 5.0
-"""Seconds after it is ready that a node gets for anything."""
+ASKED = 10
+"""Messages and subscriptions that a restarted node gets at once: each waits for an answer, not for a crowd's work."""
+PATIENCE = 30.0
+"""Seconds after which an answer counts as one that never comes: a hundred times what it takes on an idle machine."""
 TERMINAL = (COMPLETED, FAILED)
 
 CYCLES = [
@@ -71,6 +73,8 @@ class Caller:
         self.unary: Client = agents.client(peer, "1.0")
         self.streaming: Client = agents.client(peer, "1.0", streaming=True)
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._asked = asyncio.Semaphore(ASKED)
+        self._answered = 0
         self._seen = asyncio.Condition()
         self._count = 0
 
@@ -92,14 +96,14 @@ class Caller:
 
     async def again(self, sent: Sent) -> Task:
         """Send a message once more."""
-        async with asyncio.timeout(PATIENCE):
+        async with self._patience(f"message {sent.message_id}"):
             return await agents.ask(self.unary, sent.text, message_id=sent.message_id)
 
     async def replay(self, task_id: str) -> list[StreamResponse]:
         """Subscribe to a task from its first event on."""
         context = ClientCallContext(service_parameters={AFTER_KEY: "0"})
         events = self.streaming.subscribe(SubscribeToTaskRequest(id=task_id), context=context)
-        async with asyncio.timeout(PATIENCE):
+        async with self._patience(f"the subscription to {task_id}"):
             return [event async for event in events]
 
     async def tasks(self, status: int = 0) -> list[Task]:
@@ -114,6 +118,19 @@ class Caller:
             token = page.next_page_token
             if not token:
                 return found
+
+    @asynccontextmanager
+    async def _patience(self, what: str) -> AsyncIterator[None]:
+        """Wait for an answer when it is its turn; where none comes, tell whether others came meanwhile."""
+        async with self._asked:
+            before = self._answered
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    yield
+            except TimeoutError:
+                count = self._answered - before
+                pytest.fail(f"{what} was not answered in {PATIENCE:g} s; {count} others were")
+            self._answered += 1
 
 
 @asynccontextmanager
