@@ -56,8 +56,11 @@ class RogueConnection(QuicConnection):
                 server_name="localhost",
                 certificate=PRESENT,
                 private_key=PRESENT,
+                session_ticket=script.ticket,
             ),
             original_destination_connection_id=destination,
+            session_ticket_handler=script.on_ticket,
+            session_ticket_fetcher=script.resume,
         )
         self.script = script
         self.is_confirmed = False

@@ -175,10 +175,10 @@ class Socket(asyncio.DatagramProtocol):
     def __init__(self) -> None:
         self._is_closed = asyncio.get_running_loop().create_future()
 
-    async def open(self) -> None:
-        """Bind to a free port of the loopback interface."""
+    async def open(self, port: int = 0) -> None:
+        """Bind to a port of the loopback interface, a free one unless told otherwise."""
         loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", port))
 
     async def close(self) -> None:
         """Close, and return when the socket is gone."""
@@ -219,9 +219,10 @@ class RogueClient(Socket):
 class RogueServer(Socket):
     """Waits to be dialled: each address that sends an Initial packet gets a connection of its own."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, *, port: int = 0) -> None:
         super().__init__()
         self._script = script
+        self._port = port
         self._peers: dict[Address, Peer] = {}
         self._first: asyncio.Future[Peer] = asyncio.get_running_loop().create_future()
 
@@ -237,7 +238,7 @@ class RogueServer(Socket):
             return await asyncio.shield(self._first)
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        await self.open(self._port)
         return self
 
     async def __aexit__(self, *_exception: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aioquic.tls import Epoch, SignatureAlgorithm
+from aioquic.tls import Epoch, SessionTicket, SignatureAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 from rogue.signing import sign
@@ -56,7 +56,14 @@ class Script:
     afterwards: bytes = b""
     """Handshake bytes sent in 1-RTT packets as soon as the handshake is complete on this side."""
     stream: bytes = b""
-    """Bytes that a client sends on its first stream together with its last handshake message."""
+    """Bytes that a client sends on its first stream together with its last handshake message, or with a ticket as early
+    data."""
+    ticket: SessionTicket | None = None
+    """A session that a client wants to resume."""
+    on_ticket: Callable[[SessionTicket], None] | None = None
+    """Takes the tickets that a client receives, and those that a server issues if it has this."""
+    resume: Callable[[bytes], SessionTicket | None] | None = None
+    """Finds the session that a client wants a server to resume, by its ticket."""
 
     deaf: bool = False
     """Whether it goes on as if nothing was said when the other side resets a stream or asks it to stop."""

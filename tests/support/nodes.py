@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -55,12 +55,17 @@ def config(folder: Path, chain: certs.Made | None = None, **flags: object) -> tn
 
 @asynccontextmanager
 async def running(
-    folder: Path, chain: certs.Made | None = None, *, witness: Witness | None = None, **flags: object
+    folder: Path,
+    chain: certs.Made | None = None,
+    *,
+    witness: Witness | None = None,
+    idempotent: Collection[str] = (),
+    **flags: object,
 ) -> AsyncIterator[tndrl.Node]:
-    """Run a node on a free port of the loopback interface."""
+    """Run a node on a free port of the loopback interface; ``idempotent`` are methods of the witness."""
     node = tndrl.Node(config(folder, chain, **flags))
     if witness is not None:
-        node.add_service(WITNESS_TYPE, witness.add_to)
+        node.add_service(WITNESS_TYPE, witness.add_to, idempotent=idempotent)
     async with node:
         yield node
 

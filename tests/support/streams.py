@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +22,11 @@ from rogue.peer import Peer, RogueClient
 from rogue.script import Script
 from support import certs
 from tndrl.transport import http2
-from tndrl.transport._aioquic.tls import VerifyPeer
 from tndrl.transport.dialer import MuxDialer, Target
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks
 from tndrl.transport.gate import CallGate
 from tndrl.transport.grpc_server import GrpcServer
-from tndrl.transport.identity import ClientPolicy, ServerPolicy
+from tndrl.transport.identity import ClientPolicy, ServerPolicy, VerifyPeer
 from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.memory import memory_pair
@@ -35,6 +34,7 @@ from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream import ByteStream
+from tndrl.transport.tickets import IssuedTickets
 from tndrl.transport.udp import bind_udp, client_udp
 from tndrl.transport.unix import UnixStream
 
@@ -116,6 +116,7 @@ async def accepting(
     port: int = 0,
     offload: bool = True,
     reset_key: ResetKey | None = None,
+    tickets: IssuedTickets | None = None,
 ) -> AsyncIterator[Server]:
     """Yield an endpoint of node "a" that accepts connections of the world's nodes."""
     server, ours = Server(), credentials("a")
@@ -128,6 +129,7 @@ async def accepting(
             on_stream=server.accepted.put_nowait,
             on_confirmed=server.confirmed.put_nowait,
             on_closed=server.closed.put_nowait,
+            tickets=tickets,
         ),
         offload=offload,
         reset_key=reset_key,
@@ -150,11 +152,11 @@ def dialling(settings: QuicSettings | None = None, *, offload: bool = True) -> I
         endpoint.close()
 
 
-def dial(endpoint: Endpoint, address: Any, expected: str | None = None) -> Session:
-    """Begin a handshake with the node at ``address``."""
+def dial(endpoint: Endpoint, address: Any, expected: str | None = None, **options: Any) -> Session:
+    """Begin a handshake with the node at ``address``; ``options`` are a ticket and who takes those that come."""
     whom = None if expected is None else SpiffeId.parse(expected)
     policy = ServerPolicy(credentials("b").bundle, "localhost", whom)
-    return endpoint.connect(address, "peer", verify_peer=policy.verify, server_name="localhost")
+    return endpoint.connect(address, "peer", verify_peer=policy.verify, server_name="localhost", **options)
 
 
 @asynccontextmanager
@@ -260,7 +262,8 @@ async def listening(folder: Path, **options: Any) -> AsyncIterator[tuple[MuxList
     """Yield a listener of node "a" on a free port, with an echo on streams of type 0x10."""
     echo = Echo()
     server = await asyncio.start_unix_server(echo.serve, folder / "echo")
-    async with server, MuxListener(credentials("a"), host="127.0.0.1", port=0, **options) as listener:
+    where = {"host": "127.0.0.1", "port": 0}
+    async with server, MuxListener(credentials("a"), **(where | options)) as listener:
         listener.bind(ECHO_TYPE, str(folder / "echo"))
         yield listener, echo
     await echo.until(lambda it: it.is_idle)
@@ -268,14 +271,14 @@ async def listening(folder: Path, **options: Any) -> AsyncIterator[tuple[MuxList
 
 @asynccontextmanager
 async def grpc_server(
-    path: Path, handlers: dict[str, Any], gate: CallGate | None = None
+    path: Path, handlers: dict[str, Any], gate: CallGate | None = None, *, idempotent: Collection[str] = ()
 ) -> AsyncIterator[GrpcServer]:
     """Run a gRPC server on a unix socket: ``handlers`` of the service ``test.Service`` behind the peers' gate."""
 
     def register(server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", handlers),))
 
-    interceptors = [PeerInterceptor(gate or CallGate())]
+    interceptors = [PeerInterceptor(gate or CallGate(), idempotent)]
     server = GrpcServer("test", path, register, interceptors=interceptors, max_message=1 << 20)
     await server.start()
     try:
@@ -286,14 +289,19 @@ async def grpc_server(
 
 @asynccontextmanager
 async def serving(
-    folder: Path, handlers: dict[str, Any], gate: CallGate | None = None, **options: Any
+    folder: Path,
+    handlers: dict[str, Any],
+    gate: CallGate | None = None,
+    *,
+    idempotent: Collection[str] = (),
+    **options: Any,
 ) -> AsyncIterator[MuxListener]:
     """Yield a listener with a gRPC server of ``handlers`` on streams of type 0x11, and the echo on 0x10."""
     async with (
-        grpc_server(folder / "grpc", handlers, gate) as server,
+        grpc_server(folder / "grpc", handlers, gate, idempotent=idempotent) as server,
         listening(folder, **options) as (listener, _echo),
     ):
-        listener.bind(GRPC_TYPE, server.path)
+        listener.bind(GRPC_TYPE, server.path, holds_calls=True)
         yield listener
 
 

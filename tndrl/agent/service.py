@@ -33,7 +33,9 @@ from tndrl.config import Config
 from tndrl.llm.make import make_provider
 from tndrl.transport.gate import CallGate
 from tndrl.transport.grpc_server import GrpcServer
+from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.interceptor import PeerInterceptor
+from tndrl.transport.stream_type import StreamType
 
 
 class AdmittingHandler(DurableHandler):
@@ -126,7 +128,7 @@ class AgentService:
 
         ``gate`` counts and bounds its calls; requests have at most ``max_message`` bytes.
         """
-        interceptors = [PeerInterceptor(gate), Intake()]
+        interceptors = [PeerInterceptor(gate, idempotent_methods(StreamType.A2A)), Intake()]
         return GrpcServer(
             "agent",
             path,

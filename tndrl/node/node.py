@@ -31,6 +31,7 @@ from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
 from tndrl.transport.gate import CallGate, PeerCalls
 from tndrl.transport.grpc_server import GrpcServer, Register
+from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.stateless_reset import ResetKey
@@ -85,7 +86,7 @@ class Node:
         self._listener: MuxListener | None = None
         self._dialer: MuxDialer | None = None
         self._control: GrpcServer | None = None
-        self._services: dict[int, tuple[Register, int]] = {}
+        self._services: dict[int, tuple[Register, int, frozenset[str]]] = {}
         self._servers: dict[int, GrpcServer] = {}
         self._executor = executor
         self._agent: AgentService | None = None
@@ -103,17 +104,28 @@ class Node:
 
     # What users do with it
 
-    def add_service(self, stream_type: int, register: Register, *, max_message: int | None = None) -> None:
+    def add_service(
+        self,
+        stream_type: int,
+        register: Register,
+        *,
+        max_message: int | None = None,
+        idempotent: Iterable[str] = (),
+    ) -> None:
         """Serve what ``register`` adds to a grpc.aio server, on streams of ``stream_type`` (0x10 to 0xef).
 
         The server runs on a thread and event loop of its own. ``max_message`` is in bytes, ``limits.message`` if None.
+        ``idempotent`` are methods, written as ``/package.Service/Method``, that may run twice without harm: a call of
+        one that comes with the first packets of a resumed connection is answered at once, every other when the
+        handshake is confirmed.
         Raises UsageError for a type that is not free, one that is taken, and once the node has been started.
         """
         if self._runner is not None:
             raise UsageError("add services before the node is started")
         if validate_user_type(stream_type) in self._services:
             raise UsageError(f"stream type {stream_type:#04x} has a service already")
-        self._services[stream_type] = (register, max_message or self.config.limits.message)
+        longest = max_message or self.config.limits.message
+        self._services[stream_type] = (register, longest, idempotent_methods(stream_type, idempotent))
 
     async def serve(self) -> bool:
         """Start, serve until stopped, and return whether running calls could finish.
@@ -218,6 +230,7 @@ class Node:
             "agent_calls_running": self._agent_calls.running,
             "agent_calls_total": self._agent_calls.total,
             "agent_calls_refused": self._agent_calls.refused,
+            "calls_held": self._calls.held + self._control_calls.held + self._agent_calls.held,
             "agent_messages_total": self._agent.total if self._agent is not None else 0,
         }
 
@@ -315,14 +328,14 @@ class Node:
 
     async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
         assert self._listener is not None
-        for stream_type, (register, max_message) in self._services.items():
+        for stream_type, (register, max_message, idempotent) in self._services.items():
             await self._start_server(
                 stream_type,
                 GrpcServer(
                     type_name(stream_type),
                     directory / f"{stream_type:02x}",
                     register,
-                    interceptors=[PeerInterceptor(self._calls)],
+                    interceptors=[PeerInterceptor(self._calls, idempotent)],
                     max_message=max_message,
                     limits=self.config.limits,
                 ),
@@ -333,13 +346,13 @@ class Node:
             "control",
             directory / "control",
             plane.register,
-            interceptors=[PeerInterceptor(self._control_calls)],
+            interceptors=[PeerInterceptor(self._control_calls, idempotent_methods(StreamType.CONTROL))],
             max_message=self.config.limits.control_message,
             limits=self.config.limits,
         )
         await self._control.start()
         await self._control.run(lambda: plane.set_serving(serving=True))
-        self._listener.bind(StreamType.CONTROL, self._control.path)
+        self._listener.bind(StreamType.CONTROL, self._control.path, holds_calls=True)
 
     async def _start_agent(self, directory: Path) -> None:
         # Half a second and 40 MiB, which only nodes with an agent pay.
@@ -361,7 +374,7 @@ class Node:
         assert self._listener is not None
         await server.start()
         self._servers[stream_type] = server
-        self._listener.bind(stream_type, server.path)
+        self._listener.bind(stream_type, server.path, holds_calls=True)
 
     async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
         """Refuse what is new, let run what runs, and stop Control last: after it, only what must be cut is left."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import functools
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from tndrl.config import Config, load_config, parse_address
 from tndrl.errors import ConfigError, TndrlError
 from tndrl.node.trust import load_credentials, quic_settings
 from tndrl.transport.dialer import MuxDialer, Target
+from tndrl.transport.tickets import MemoryTickets, TicketStore
 
 if TYPE_CHECKING:
     import grpc.aio
@@ -38,14 +40,18 @@ class Peer:
         *,
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+        idempotent: Iterable[str] = (),
     ) -> grpc.aio.Channel:
         """Return a channel to the peer's services of ``stream_type``, for ordinary generated stubs.
 
         It lives on a QUIC stream of its own, connects with the first call and again after a loss. It belongs to
         the running event loop and closes with the peer. ``options`` (channel arguments) and ``interceptors`` are
-        grpcio's.
+        grpcio's. ``idempotent`` are methods, written as ``/package.Service/Method``, that may run twice without
+        harm: their calls go out with the first packets of a resumed connection. Those of Control and A2A are known.
         """
-        return self._dialer.channel(self._target, stream_type, options=options, interceptors=interceptors)
+        return self._dialer.channel(
+            self._target, stream_type, options=options, interceptors=interceptors, idempotent=idempotent
+        )
 
     @asynccontextmanager
     async def agent(
@@ -93,6 +99,7 @@ async def connect(
     config: Config | None = None,
     pki_dir: str | Path | None = None,
     timeout: float | None = None,
+    tickets: TicketStore | None = None,
 ) -> AsyncIterator[Peer]:
     """Connect to ``target``, a name from ``peers`` or ``host:port``, and close when the block is left.
 
@@ -100,18 +107,34 @@ async def connect(
     ``timeout`` seconds (``transport.connectTimeout`` if None). Returns once the peer's certificate is verified; that
     the peer accepted ours is known a round trip later, see :meth:`Peer.confirmed`. Raises ConfigError, ConnectError
     and IdentityError.
+
+    With a ticket of an earlier connection and ``transport.earlyData`` it returns at once: idempotent calls go out with
+    the first packets, and what is wrong with the connection is raised by the first call, as for one that was there.
+    ``tickets`` keeps them; this process does, if it is None.
     """
     if config is None:
         config = load_config(flags={} if pki_dir is None else {"pki.dir": str(pki_dir)})
     elif pki_dir is not None:
         raise ConfigError("give connect() either config or pki_dir, not both", key="pki.dir")
     whom = resolve_target(target, config)
-    async with dialer_of(config, load_credentials(config), timeout=timeout) as dialer:
+    store = tickets if tickets is not None else _tickets_of_process(config.limits.tickets)
+    async with dialer_of(config, load_credentials(config), timeout=timeout, tickets=store) as dialer:
         yield await reach(dialer, whom)
 
 
-def dialer_of(config: Config, credentials: Credentials, *, timeout: float | None = None) -> MuxDialer:
-    """Return a dialer with the numbers of ``config``, or another connect timeout."""
+@functools.cache
+def _tickets_of_process(limit: int) -> MemoryTickets:
+    return MemoryTickets(limit)
+
+
+def dialer_of(
+    config: Config,
+    credentials: Credentials,
+    *,
+    timeout: float | None = None,
+    tickets: TicketStore | None = None,
+) -> MuxDialer:
+    """Return a dialer with the numbers of ``config``, or another connect timeout; ``tickets`` None: its own."""
     transport = config.transport
     return MuxDialer(
         credentials,
@@ -119,12 +142,13 @@ def dialer_of(config: Config, credentials: Credentials, *, timeout: float | None
         evict_after=transport.evict_after,
         reconnect_max=transport.reconnect_max,
         settings=quic_settings(config),
+        tickets=tickets,
     )
 
 
 async def reach(dialer: MuxDialer, target: Target) -> Peer:
     """Return the peer at ``target`` over a dialer's connection; raises as :func:`connect`."""
-    session = await dialer.dial(target)
+    session = await dialer.dial(target, early=True)
     assert session.peer_id is not None
     return Peer(dialer, target, session.peer_id)
 

@@ -69,6 +69,7 @@ def quic_settings(config: Config) -> QuicSettings:
         keepalive=transport.keepalive,
         handshake_timeout=transport.handshake_timeout,
         max_datagram=transport.max_datagram,
+        early_data=transport.early_data,
         limits=config.limits,
         trace=TraceSettings(
             qlog_dir=expand(transport.qlog_dir, "transport.qlogDir") if transport.qlog_dir else None,

@@ -12,13 +12,12 @@ from tndrl.errors import StreamClosedError, TndrlError
 from tndrl.transport import http2
 from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
-from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.stream import ByteStream
 from tndrl.transport.unix import UnixStream, checked_path, is_own_process
 
 logger = logging.getLogger("tndrl.transport")
 
-OpenStream = Callable[[], Awaitable[QuicStream]]
+OpenStream = Callable[[], Awaitable[ByteStream]]
 """Opens the QUIC stream behind one local connection; raises TndrlError."""
 
 ACCEPT_PAUSE = 0.1

@@ -7,18 +7,21 @@ import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pki.credentials import Credentials
 from tndrl.errors import IdentityError, NoAnswerError, TndrlError, UsageError
 from tndrl.transport import addresses
 from tndrl.transport.codes import ErrorCode
+from tndrl.transport.early import EarlyGate
 from tndrl.transport.endpoint import Endpoint, QuicSettings
 from tndrl.transport.failures import silence
-from tndrl.transport.identity import ServerPolicy, server_name
+from tndrl.transport.identity import ServerPolicy, server_name, unchanged
 from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
 from tndrl.transport.quic_stream import wake
 from tndrl.transport.session import DOUBT_TIMEOUT, Session
 from tndrl.transport.target import Target
+from tndrl.transport.tickets import ClientTickets, Ticket
 from tndrl.transport.udp import client_udp
 
 logger = logging.getLogger("tndrl.transport")
@@ -38,14 +41,16 @@ class Connections:
         evict_after: float,
         reconnect_max: float,
         settings: QuicSettings,
+        tickets: ClientTickets | None,
     ) -> None:
         self.pool: Pool[Session] = Pool(evict_after=evict_after, reconnect_max=reconnect_max)
         self._credentials = credentials
         self._connect_timeout = connect_timeout
         self._settings = settings
+        self._tickets = tickets
         self._counters: Counter[str] = Counter()
         self._endpoints: dict[int, Endpoint] = {}  # by address family
-        self._dialling: dict[Target, asyncio.Task[Session | TndrlError]] = {}
+        self._dialling: dict[Target, _Dialling] = {}
         self._pausing: set[asyncio.Future[None]] = set()  # those who wait before they try again
         self._eviction: asyncio.TimerHandle | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -58,8 +63,8 @@ class Connections:
         """Close every connection; whoever waits for one gets UsageError. The group ends what runs."""
         self._tasks = None
         self._wake()
-        for task in self._dialling.values():
-            task.cancel()
+        for dialling in self._dialling.values():
+            dialling.task.cancel()
         if self._eviction is not None:
             self._eviction.cancel()
         for endpoint in self._endpoints.values():
@@ -77,8 +82,11 @@ class Connections:
             "streams_open": sum(session.streams for session in sessions),
         }
 
-    async def acquire(self, target: Target, *, streams: int = 1) -> Session:
-        """Return a verified connection to ``target`` on which so many streams can be opened; see ``MuxDialer.dial``."""
+    async def acquire(self, target: Target, *, streams: int = 1, early: EarlyGate | None = None) -> Session:
+        """Return a verified connection to ``target`` on which so many streams can be opened; see ``MuxDialer.dial``.
+
+        While the gate ``early`` is open it may be one that is being resumed.
+        """
         while True:
             group, now = self._group(), asyncio.get_running_loop().time()
             match self.pool.acquire(target, now, streams=streams):
@@ -91,7 +99,7 @@ class Connections:
                 case Refuse(error):
                     raise error
                 case Dial():
-                    session = await self._dialled(target)
+                    session = await self._dialled(target, early)
                     if session.streams_left >= streams:
                         return session
 
@@ -157,25 +165,38 @@ class Connections:
         for waiter in self._pausing:
             wake(waiter)
 
-    async def _dialled(self, target: Target) -> Session:
-        task = self._dialling.get(target)
-        if task is None:
-            task = self._group().create_task(self._dial(target), name=f"dial {target}")
-            self._dialling[target] = task
+    async def _dialled(self, target: Target, early: EarlyGate | None) -> Session:
+        dialling = self._dialling.get(target)
+        if dialling is None:
+            resuming: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+            task = self._group().create_task(self._dial(target, resuming), name=f"dial {target}")
+            dialling = self._dialling[target] = _Dialling(task, resuming)
             task.add_done_callback(lambda _task: self._dialling.pop(target, None))
-        outcome = await asyncio.shield(task)
+        if early is not None and (session := await dialling.resumed()) is not None:
+            if early.is_open:
+                return session
+            early.note_held()
+        outcome = await asyncio.shield(dialling.task)
         if isinstance(outcome, TndrlError):
             raise outcome
         return outcome
 
-    async def _dial(self, target: Target) -> Session | TndrlError:
-        """Return the connection or the failure: a task of the group must not raise."""
+    async def _dial(self, target: Target, resuming: asyncio.Future[Session]) -> Session | TndrlError:
+        """Return the connection or the failure: a task of the group must not raise.
+
+        ``resuming`` gets the connection before, if it can carry early data.
+        """
+        policy = ServerPolicy(self._credentials.bundle, target.host, target.expected)
+        ticket = self._tickets.take(target, policy) if self._tickets is not None else None
         try:
             async with asyncio.timeout(self._connect_timeout):
+                candidates = await addresses.resolve(target)
+                if ticket is not None:
+                    candidates.sort(key=lambda candidate: candidate[1] != ticket.address)
                 session = await addresses.race(
                     target,
-                    await addresses.resolve(target),
-                    lambda candidate: self._handshake(target, candidate),
+                    candidates,
+                    lambda candidate: self._handshake(target, candidate, policy, ticket, resuming),
                     _give_back,
                 )
         except TimeoutError:
@@ -197,17 +218,33 @@ class Connections:
         logger.warning("no connection to %s: %s", target, error)
         return error
 
-    async def _handshake(self, target: Target, candidate: addresses.Candidate) -> Session:
+    async def _handshake(
+        self,
+        target: Target,
+        candidate: addresses.Candidate,
+        policy: ServerPolicy,
+        ticket: Ticket | None,
+        resuming: asyncio.Future[Session],
+    ) -> Session:
         family, address = candidate
-        policy = ServerPolicy(self._credentials.bundle, target.host, target.expected)
+        if ticket is not None and ticket.address != address:
+            ticket = None  # issued by whoever answered there
         session = self._endpoint(family).connect(
-            address, str(target), verify_peer=policy.verify, server_name=server_name(target.host)
+            address,
+            str(target),
+            verify_peer=policy.verify if ticket is None else unchanged(policy.verify, ticket.identity),
+            server_name=server_name(target.host),
+            ticket=ticket,
+            on_ticket=None if self._tickets is None else self._tickets.keeper(target, address),
         )
+        if session.is_early and not resuming.done():
+            resuming.set_result(session)
         try:
             await session.wait_connected()
         except asyncio.CancelledError:
-            _give_back(session)
-            session.abandon(NoAnswerError(str(target), self._connect_timeout))
+            failure = NoAnswerError(str(target), self._connect_timeout)
+            session.close(ErrorCode.NO_ERROR, "not needed", failure)
+            session.abandon(failure)
             raise
         return session
 
@@ -226,6 +263,22 @@ class Connections:
         if self._eviction is not None:
             self._eviction.cancel()
         self._eviction = None if again_at is None else loop.call_at(again_at, self._evict)
+
+
+@dataclass(frozen=True)
+class _Dialling:
+    """A connection that is being made."""
+
+    task: asyncio.Task[Session | TndrlError]
+    resuming: asyncio.Future[Session]
+    """Gets it as soon as it can carry early data, if it can."""
+
+    async def resumed(self) -> Session | None:
+        """Wait until it can carry early data, or never will; return it if it can now. Safe to cancel."""
+        either: set[asyncio.Future[Any]] = {self.task, self.resuming}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        session = self.resuming.result() if self.resuming.done() else None
+        return session if session is not None and session.is_early else None
 
 
 @dataclass(frozen=True)

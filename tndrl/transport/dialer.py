@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,11 +16,15 @@ from pki.credentials import Credentials
 from tndrl.errors import TndrlError, UsageError
 from tndrl.transport.channels import REFUSAL_TIMEOUT, ChannelSocket
 from tndrl.transport.connections import Connections, TargetGate
+from tndrl.transport.early import EarlyGate
 from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.loop_bound import LoopBoundChannel
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
+from tndrl.transport.stream import ByteStream
 from tndrl.transport.target import Target as Target
+from tndrl.transport.tickets import ClientTickets, MemoryTickets, TicketStore
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -47,19 +51,25 @@ class MuxDialer:
         evict_after: float = 300.0,
         reconnect_max: float = 30.0,
         settings: QuicSettings | None = None,
+        tickets: TicketStore | None = None,
     ) -> None:
         settings = settings or QuicSettings()
         self.limits = settings.limits  # what we take of peers
+        limit = settings.limits.tickets
+        store = MemoryTickets(limit) if tickets is None else tickets
         self._connections = Connections(
             credentials,
             connect_timeout=connect_timeout,
             evict_after=evict_after,
             reconnect_max=reconnect_max,
             settings=settings,
+            tickets=ClientTickets(credentials, store) if limit else None,
         )
+        self._is_early = limit > 0 and settings.early_data  # whether any stream may be
         # What grpcio calls a back-off is also how long it waits for the first bytes of a connection: our dial and more.
         self._patience = ("grpc.min_reconnect_backoff_ms", int(1000 * (connect_timeout + REFUSAL_TIMEOUT)))
         self._sockets: dict[tuple[Target, int], ChannelSocket] = {}
+        self._gates: dict[tuple[Target, int], EarlyGate] = {}
         self._channels: set[LoopBoundChannel] = set()
         self._channels_made = 0
         self._directory: Path | None = None
@@ -99,16 +109,20 @@ class MuxDialer:
     def stats(self) -> dict[str, int]:
         """Return every counter."""
         refused = sum(one.refused for one in self._sockets.values())
-        return {**self._connections.stats(), "channel_connections_refused": refused}
+        held = sum(gate.held for gate in self._gates.values())
+        return {**self._connections.stats(), "channel_connections_refused": refused, "calls_held": held}
 
-    async def dial(self, target: Target) -> Session:
+    async def dial(self, target: Target, *, early: bool = False) -> Session:
         """Return a connection to ``target`` whose identity is verified: the one there is, or a new one.
+
+        With ``early`` it may be one that is being resumed, whose peer has yet to show that it is the same as before:
+        what is sent on it until then is early data (0-RTT), which nobody else can read, but anybody can repeat.
 
         Waits at most the connect timeout, after a second for a connection that has long been silent to answer a PING.
         Raises ConnectError or IdentityError, those of the last try if that failed just now. Concurrent calls share one
         handshake. Safe to cancel: the handshake goes on for the others.
         """
-        return await self._connections.acquire(target, streams=0)
+        return await self._connections.acquire(target, streams=0, early=EarlyGate() if early else None)
 
     async def probe(self, target: Target, timeout: float) -> None:
         """Make sure that the connection to ``target``, if there is one, lives: a node that crashed says nothing.
@@ -123,9 +137,7 @@ class MuxDialer:
 
         Raises as :meth:`dial`, and StreamRefusedError where the peer allows no more streams.
         """
-        session = await self._connections.acquire(target)
-        stream = session.open_stream()
-        await stream.send(bytes([stream_type]))
+        stream, _session = await self._begin(target, stream_type, None)
         return stream
 
     def channel(
@@ -135,18 +147,23 @@ class MuxDialer:
         *,
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
+        idempotent: Iterable[str] = (),
     ) -> grpc.aio.Channel:
         """Return a gRPC channel on a stream of ``stream_type`` to ``target``.
 
         It connects with the first call, and again after a loss. It belongs to this event loop and is closed with
-        the dialer. ``options`` and ``interceptors`` are grpcio's.
+        the dialer. ``options`` and ``interceptors`` are grpcio's. ``idempotent`` are methods, written as
+        ``/package.Service/Method``, that may run twice without harm: their calls may go out with the first packets of
+        a resumed connection. Those of Control and A2A are known.
         """
         group, directory = self._group(), self._directory
         assert directory is not None
         key = (target, stream_type)
+        known = idempotent_methods(stream_type, idempotent)
         if key not in self._sockets:
+            early = self._gates[key] = EarlyGate()
             self._sockets[key] = ChannelSocket(
-                directory / str(len(self._sockets)), lambda: self.open_stream(target, stream_type), group
+                directory / str(len(self._sockets)), lambda: self._open(target, stream_type, early), group
             )
         self._channels_made += 1
         # grpcio's channels share a connection where all their arguments are equal: one stream for each of ours.
@@ -158,7 +175,11 @@ class MuxDialer:
             )
 
         channel = LoopBoundChannel(
-            make, gate=TargetGate(self._connections, target), on_close=self._channels.discard
+            make,
+            gate=TargetGate(self._connections, target),
+            on_close=self._channels.discard,
+            early=self._gates[key] if self._is_early else None,
+            idempotent=known,
         )
         self._channels.add(channel)
         return channel
@@ -169,3 +190,16 @@ class MuxDialer:
         if self._tasks is None:
             raise UsageError("the dialer is closed, or was never entered with 'async with'")
         return self._tasks
+
+    async def _open(self, target: Target, stream_type: int, early: EarlyGate) -> ByteStream:
+        """Open a stream that may be early: its gate holds what must not be."""
+        stream, session = await self._begin(target, stream_type, early)
+        return early.guard(stream, session)
+
+    async def _begin(
+        self, target: Target, stream_type: int, early: EarlyGate | None
+    ) -> tuple[QuicStream, Session]:
+        session = await self._connections.acquire(target, early=early)
+        stream = session.open_stream()
+        await stream.send(bytes([stream_type]))
+        return stream, session

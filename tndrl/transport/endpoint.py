@@ -24,12 +24,14 @@ from pki.credentials import Credentials
 from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectionClosedError, PortClosedError, StatelessResetError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
-from tndrl.transport._aioquic.tls import VerifyPeer
+from tndrl.transport._aioquic.resumption import Resumption
 from tndrl.transport.codes import ErrorCode, code_name
+from tndrl.transport.identity import VerifyPeer
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.routes import Routes
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey, StatelessResets, token_of
+from tndrl.transport.tickets import IssuedTickets, Ticket
 from tndrl.transport.tracing import TraceSettings, Tracing
 from tndrl.transport.udp import Address, UdpSocket
 from tndrl.transport.udp_options import route_payload
@@ -51,6 +53,7 @@ class QuicSettings:
     keepalive: float = 30.0
     handshake_timeout: float = 5.0
     max_datagram: int = 16383
+    early_data: bool = True
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     trace: TraceSettings = field(default_factory=TraceSettings)
 
@@ -63,6 +66,8 @@ class ServerCallbacks:
     on_stream: Callable[[QuicStream], None]
     on_confirmed: Callable[[Session], None]
     on_closed: Callable[[Session], None]
+    tickets: IssuedTickets | None = None
+    """Those that it has issued; None: it issues none and resumes nothing."""
 
 
 class Endpoint:
@@ -88,6 +93,9 @@ class Endpoint:
             sock.close()
             raise
         self._server_configuration = self._configuration(is_client=False)  # one for all that are accepted
+        self._resumption = Resumption(
+            issued=server.tickets if server else None, early_data=settings.early_data
+        )
         self.is_accepting = server is not None
         self._routes: Routes[Session] = Routes()
         self._reset_key = reset_key or ResetKey()
@@ -113,17 +121,36 @@ class Endpoint:
         return set(self._routes.sessions)
 
     def connect(
-        self, address: Address, label: str, *, verify_peer: VerifyPeer, server_name: str | None
+        self,
+        address: Address,
+        label: str,
+        *,
+        verify_peer: VerifyPeer,
+        server_name: str | None,
+        ticket: Ticket | None = None,
+        on_ticket: Callable[[Ticket], None] | None = None,
     ) -> Session:
-        """Begin a handshake with the node at ``address`` and return the session, not yet connected."""
+        """Begin a handshake with the node at ``address`` and return the session, not yet connected.
+
+        With a ``ticket``, whose certificates have just been verified again, it resumes; ``on_ticket`` takes new ones.
+        """
         configuration = self._configuration(is_client=True)
         configuration.server_name = server_name
+        resumption = Resumption(
+            offer=ticket, keep=on_ticket, early_data=self._settings.early_data, counters=self.counters
+        )
+        AuthenticatedConnection.offer(configuration, resumption)
         quic = AuthenticatedConnection(
-            configuration=configuration, verify_peer=verify_peer, **self._connection_options()
+            configuration=configuration,
+            verify_peer=verify_peer,
+            resumption=resumption,
+            **self._connection_options(),
         )
         session = Session(quic, self, address, label, keepalive=self._settings.keepalive)
         self.register(quic.host_cid, session)
         quic.connect(address, now=asyncio.get_running_loop().time())
+        if ticket is not None and quic.is_early:
+            session.peer_id = ticket.identity  # whoever else is there cannot read what it is sent
         session.flush()
         return session
 
@@ -264,6 +291,7 @@ class Endpoint:
         quic = AuthenticatedConnection(
             configuration=configuration,
             verify_peer=server.verify_peer,
+            resumption=self._resumption,
             **self._connection_options(),
             original_destination_connection_id=header.destination_cid,
         )

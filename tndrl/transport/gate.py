@@ -78,6 +78,7 @@ class CallGate:
         self._by_stream: Counter[str] = Counter()
         self._total = 0
         self._refused = 0
+        self._held = 0
         self._refusal: Refusal | None = None  # of every further call
         self._on_change = on_change
 
@@ -99,6 +100,16 @@ class CallGate:
     def refused(self) -> int:
         """Calls not let in since the start."""
         return self._refused
+
+    @property
+    def held(self) -> int:
+        """Calls that came as early data and had to wait for the end of the handshake."""
+        return self._held
+
+    def note_held(self) -> None:
+        """Count a call that has to wait."""
+        with self._lock:
+            self._held += 1
 
     def close(self, reason: str) -> None:
         """Refuse every further call with ``reason``; those that run go on."""

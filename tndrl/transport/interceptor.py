@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -15,6 +15,8 @@ from tndrl.transport.gate import CallGate
 from tndrl.transport.refusal import Refusal
 from tndrl.transport.registry import PeerIdentity
 
+UNCONFIRMED = Refusal(grpc.StatusCode.UNAVAILABLE, "the handshake did not complete")
+
 ENTRY = 32
 """Bytes that an entry of metadata counts for beside its text (RFC 9113 section 6.5.2)."""
 
@@ -22,8 +24,9 @@ ENTRY = 32
 class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Refuses calls over local connections that no verified peer stands behind (UNAUTHENTICATED)."""
 
-    def __init__(self, gate: CallGate) -> None:
+    def __init__(self, gate: CallGate, idempotent: Collection[str] = ()) -> None:
         self._gate = gate
+        self._idempotent = frozenset(idempotent)  # methods that may be called in early data
 
     async def intercept_service(
         self,
@@ -38,18 +41,19 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             "_stream" if handler.response_streaming else "_unary"
         )
         behaviour = getattr(handler, kind)
+        holds = handler_call_details.method not in self._idempotent
         wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
         make = getattr(grpc, f"{kind}_rpc_method_handler")
         wrapped: grpc.RpcMethodHandler[Any, Any] = make(
-            wrap(behaviour), handler.request_deserializer, handler.response_serializer
+            wrap(behaviour, holds), handler.request_deserializer, handler.response_serializer
         )
         return wrapped
 
-    def _wrap_unary(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_unary(self, behaviour: Callable[..., Any], holds: bool) -> Callable[..., Any]:
         if not inspect.iscoroutinefunction(_function_of(behaviour)):
 
             def call_in_thread(request: object, context: grpc.ServicerContext) -> object:
-                stream, peer = self._admit_in_thread(context)
+                stream, peer = self._admit_in_thread(context, holds)
                 try:
                     return behaviour(request, context)
                 finally:
@@ -58,7 +62,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             return call_in_thread
 
         async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
-            departure = await self._admit(context)
+            departure = await self._admit(context, holds)
             try:
                 return await behaviour(request, context)
             finally:
@@ -66,14 +70,14 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
         return call
 
-    def _wrap_stream(self, behaviour: Callable[..., Any]) -> Callable[..., Any]:
+    def _wrap_stream(self, behaviour: Callable[..., Any], holds: bool) -> Callable[..., Any]:
         function = _function_of(behaviour)
         if inspect.isasyncgenfunction(function):
 
             async def respond(
                 request: object, context: grpc.aio.ServicerContext[Any, Any]
             ) -> AsyncIterator[object]:
-                departure = await self._admit(context)
+                departure = await self._admit(context, holds)
                 try:
                     async with aclosing(behaviour(request, context)) as responses:
                         async for response in responses:
@@ -83,11 +87,12 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
             return respond
         if inspect.iscoroutinefunction(function):
-            return self._wrap_unary(behaviour)  # writes with context.write()
+            return self._wrap_unary(behaviour, holds)  # writes with context.write()
 
         def respond_in_thread(request: object, context: grpc.ServicerContext) -> Iterator[object]:
             stream = context.peer()
-            entered = self._enter(stream, context)
+            refusal = self._held_in_thread(stream) if holds else None
+            entered = refusal or self._enter(stream, context)
             if isinstance(entered, Refusal):
                 # abort() raises, and nobody looks at what a generator raised in its thread.
                 context.set_trailing_metadata(entered.trailers())
@@ -103,22 +108,38 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
 
     # The name of the stream is kept for leaving: after its call, context.peer() is a read of freed memory in grpcio.
 
-    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any]) -> _Departure:
+    async def _admit(self, context: grpc.aio.ServicerContext[Any, Any], holds: bool) -> _Departure:
         stream = context.peer()
-        entered = self._enter(stream, context)
+        refusal = await self._held(stream) if holds else None
+        entered = refusal or self._enter(stream, context)
         if isinstance(entered, Refusal):
             await context.abort(entered.code, entered.reason, entered.trailers())
         departure = _Departure(self._gate, stream, entered)
         context.add_done_callback(departure.note)  # type: ignore[arg-type] # the stubs name the parameter
         return departure
 
-    def _admit_in_thread(self, context: grpc.ServicerContext) -> tuple[str, PeerIdentity]:
+    def _admit_in_thread(self, context: grpc.ServicerContext, holds: bool) -> tuple[str, PeerIdentity]:
         stream = context.peer()
-        entered = self._enter(stream, context)
+        refusal = self._held_in_thread(stream) if holds else None
+        entered = refusal or self._enter(stream, context)
         if isinstance(entered, Refusal):
             context.set_trailing_metadata(entered.trailers())
             context.abort(entered.code, entered.reason)
         return stream, entered
+
+    # Early data can be replayed by whoever saw it: what must not run twice waits until the client has proved itself.
+
+    async def _held(self, stream: str) -> Refusal | None:
+        if (confirmation := registry.unconfirmed(stream)) is None:
+            return None
+        self._gate.note_held()
+        return None if await confirmation.arrived() else UNCONFIRMED
+
+    def _held_in_thread(self, stream: str) -> Refusal | None:
+        if (confirmation := registry.unconfirmed(stream)) is None:
+            return None
+        self._gate.note_held()
+        return None if confirmation.wait() else UNCONFIRMED
 
     def _enter(
         self, stream: str, context: grpc.ServicerContext | grpc.aio.ServicerContext[Any, Any]

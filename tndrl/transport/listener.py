@@ -24,16 +24,18 @@ from tndrl.errors import (
 )
 from tndrl.transport import http2, registry
 from tndrl.transport.codes import ErrorCode
+from tndrl.transport.confirmation import Confirmation
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
 from tndrl.transport.h2_guard import ViolationError
-from tndrl.transport.identity import ClientPolicy
+from tndrl.transport.identity import ClientPolicy, IsRevoked, never_revoked
 from tndrl.transport.inbound import Watch, carry, read_preface
-from tndrl.transport.quic_stream import QuicStream
+from tndrl.transport.quic_stream import Connection, QuicStream
 from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream_type import type_name
+from tndrl.transport.tickets import IssuedTickets
 from tndrl.transport.turn_away import turn_away
 from tndrl.transport.udp import bind_udp
 from tndrl.transport.udp_options import small_buffers
@@ -65,16 +67,20 @@ class MuxListener:
         request_timeout: float = 10.0,
         settings: QuicSettings | None = None,
         reset_key: ResetKey | None = None,
+        is_revoked: IsRevoked = never_revoked,
     ) -> None:
         self._credentials = credentials
         self._host = host
         self._port = port
-        self._policy = ClientPolicy(credentials.bundle, tuple(allow))
+        self._policy = ClientPolicy(credentials.bundle, tuple(allow), is_revoked)
         self._type_timeout = type_timeout
         self._request_timeout = request_timeout
         self._settings = settings or QuicSettings()
         self._reset_key = reset_key
+        limit = self._settings.limits.tickets
+        self._tickets = IssuedTickets(limit) if limit else None
         self._backends: dict[int, str] = {}
+        self._holding: set[int] = set()  # types whose backends hold calls that must not be early data
         self._refusals: dict[int, str] = {}
         self._bridges: dict[QuicStream, tuple[int, http2.FrameGate]] = {}
         self._counters: Counter[str] = Counter()
@@ -103,11 +109,18 @@ class MuxListener:
         """Return every counter: what happened since the start, and what is open now."""
         endpoint = self._endpoint.counters if self._endpoint is not None else Counter()
         now = {"connections_open": len(self._confirmed), "streams_open": len(self._streams)}
-        return {**endpoint, **self._counters, **now}
+        tickets = self._tickets.counters if self._tickets is not None else Counter()
+        return {**endpoint, **self._counters, **tickets, **now}
 
-    def bind(self, stream_type: int, backend: str) -> None:
-        """Send streams of ``stream_type`` to the gRPC server that listens on the unix socket ``backend``."""
+    def bind(self, stream_type: int, backend: str, *, holds_calls: bool = False) -> None:
+        """Send streams of ``stream_type`` to the gRPC server that listens on the unix socket ``backend``.
+
+        ``holds_calls`` says that it has a PeerInterceptor, which holds calls that came as early data and may not; to
+        any other server, streams are passed on once the handshake is confirmed.
+        """
         self._backends[stream_type] = backend
+        if holds_calls:
+            self._holding.add(stream_type)
 
     def hold(self) -> None:
         """Drop new handshakes until :meth:`accept`: callers try again by themselves."""
@@ -141,6 +154,7 @@ class MuxListener:
                     on_stream=self._handle_stream,
                     on_confirmed=self._handle_confirmed,
                     on_closed=self._handle_closed,
+                    tickets=self._tickets,
                 ),
                 reset_key=self._reset_key,
             )
@@ -264,11 +278,11 @@ class MuxListener:
 
     async def _bridge(self, stream: QuicStream, stream_type: int) -> None:
         session = stream.session
-        assert session.peer_id is not None
         assert self._directory is not None
-        name = registry.register(
-            self._directory, PeerIdentity(session.peer_id, session.label, session.number)
-        )
+        confirmation = await self._confirmation(session, stream_type)
+        assert session.peer_id is not None
+        peer = PeerIdentity(session.peer_id, session.label, session.number)
+        name = registry.register(self._directory, peer, confirmation)
         try:
             try:
                 backend = await UnixStream.connect(self._backends[stream_type], bind=name)
@@ -284,6 +298,19 @@ class MuxListener:
         finally:
             self._bridges.pop(stream, None)
             registry.unregister(name)
+
+    async def _confirmation(self, session: Connection, stream_type: int) -> Confirmation | None:
+        """Return what holds the calls of a stream of early data, None for any other stream."""
+        if session.is_confirmed:
+            return None
+        if stream_type not in self._holding:
+            await session.wait_confirmed()
+            return None
+        assert self._tasks is not None
+        confirmation = Confirmation()
+        # Every handshake ends: this task needs nobody to cancel it.
+        self._tasks.create_task(confirmation.follow(session), name=f"confirmation of {session.label}")
+        return confirmation
 
     async def _splice(self, backend: UnixStream, stream: QuicStream, gate: http2.FrameGate) -> None:
         try:

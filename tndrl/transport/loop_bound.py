@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from tndrl.errors import UsageError
+from tndrl.transport.early import EarlyGate
 from tndrl.transport.hold import Gate, Hold
 
 MakeChannel = Callable[[Sequence[grpc.aio.ClientInterceptor]], grpc.aio.Channel]
@@ -28,10 +29,18 @@ class LoopBoundChannel(grpc.aio.Channel):
     """
 
     def __init__(
-        self, make: MakeChannel, *, gate: Gate, on_close: Callable[[LoopBoundChannel], None]
+        self,
+        make: MakeChannel,
+        *,
+        gate: Gate,
+        on_close: Callable[[LoopBoundChannel], None],
+        early: EarlyGate | None = None,
+        idempotent: Collection[str] = (),
     ) -> None:
         self._make = make
         self._gate = gate
+        self._early = early  # is told of each call that is not idempotent
+        self._idempotent = idempotent
         self._hold = Hold(gate, self._renewed)
         self._channel = make([])
         self._holding: grpc.aio.Channel | None = None  # made with the first call that has to wait
@@ -93,7 +102,9 @@ class LoopBoundChannel(grpc.aio.Channel):
                 way = getattr(self._holding_channel(), kind)(*method, **options)
             return way(*request, wait_for_ready=wait_for_ready, **call_options)
 
-        return start
+        if self._early is None or method[0] in self._idempotent:
+            return start
+        return _announced(start, self._early)
 
     def _holding_channel(self) -> grpc.aio.Channel:
         if self._holding is None:
@@ -107,3 +118,17 @@ class LoopBoundChannel(grpc.aio.Channel):
             with suppress(TimeoutError):
                 async with asyncio.timeout(RENEWAL):
                     await self._channel.wait_for_state_change(ready)
+
+
+def _announced(start: Callable[..., Any], gate: EarlyGate) -> Callable[..., Any]:
+    def begin(*request: Any, **options: Any) -> Any:
+        gate.begin()
+        try:
+            call = start(*request, **options)
+        except BaseException:
+            gate.end()
+            raise
+        call.add_done_callback(gate.end)
+        return call
+
+    return begin

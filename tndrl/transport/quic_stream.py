@@ -31,6 +31,13 @@ class Connection(Protocol):
     def close(self, code: int, reason: str) -> None:
         """Close the connection with one of our codes."""
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether both sides have verified each other."""
+
+    async def wait_confirmed(self) -> None:
+        """Wait until they have; raises the typed failure."""
+
     def flush_soon(self) -> None:
         """Send what is due, when the running callbacks are done."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pki.spiffe import SpiffeId
 from tndrl.errors import UsageError
+from tndrl.transport.confirmation import Confirmation
 from tndrl.transport.unix import checked_path
 
 if TYPE_CHECKING:
@@ -34,14 +35,20 @@ class PeerIdentity:
 
 _lock = threading.Lock()
 _peers: dict[str, PeerIdentity] = {}
+_unconfirmed: dict[str, Confirmation] = {}
 _current: ContextVar[PeerIdentity] = ContextVar("tndrl_peer_identity")
 
 
-def register(directory: Path, peer: PeerIdentity) -> str:
-    """Return a fresh, unguessable socket path in ``directory`` that stands for ``peer`` until :func:`unregister`."""
+def register(directory: Path, peer: PeerIdentity, confirmation: Confirmation | None = None) -> str:
+    """Return a fresh, unguessable socket path in ``directory`` that stands for ``peer`` until :func:`unregister`.
+
+    With a ``confirmation`` what comes from there is early data, until that says that the handshake is confirmed.
+    """
     path = checked_path(directory / secrets.token_hex(12))
     with _lock:
         _peers[path] = peer
+        if confirmation is not None:
+            _unconfirmed[path] = confirmation
     return path
 
 
@@ -49,6 +56,7 @@ def unregister(path: str) -> None:
     """Forget a path, and remove its socket file."""
     with _lock:
         _peers.pop(path, None)
+        _unconfirmed.pop(path, None)
     Path(path).unlink(missing_ok=True)
 
 
@@ -56,6 +64,19 @@ def lookup(grpc_peer: str) -> PeerIdentity | None:
     """Return who stands behind the name that ``context.peer()`` gives, None if it is not one of ours."""
     with _lock:
         return _peers.get(grpc_peer.removeprefix("unix:"))
+
+
+def unconfirmed(grpc_peer: str) -> Confirmation | None:
+    """Return what to wait for before calls of ``grpc_peer`` are no early data any more; None if they are none."""
+    if not _unconfirmed:
+        return None
+    path = grpc_peer.removeprefix("unix:")
+    with _lock:
+        confirmation = _unconfirmed.get(path)
+        if confirmation is not None and confirmation.is_confirmed:
+            del _unconfirmed[path]
+            return None
+    return confirmation
 
 
 def enter(peer: PeerIdentity) -> None:

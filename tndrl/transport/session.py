@@ -125,6 +125,11 @@ class Session:
         return self._connected and not self.is_closed
 
     @property
+    def is_early(self) -> bool:
+        """Whether what a client sends now goes out as early data (0-RTT), before the peer has proved itself again."""
+        return self._quic.is_early and not self.is_closed
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether the peer has verified us too."""
         return self._confirmed
@@ -188,9 +193,16 @@ class Session:
         self._quic.send_stream_data(stream_id, b"")  # takes the number, which aioquic would give again
         return self._add_stream(stream_id)
 
-    def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
-        """Close the connection with one of our codes; the peer sees code and reason. Does nothing twice."""
+    def close(
+        self, code: int = ErrorCode.NO_ERROR, reason: str = "", failure: TndrlError | None = None
+    ) -> None:
+        """Close the connection with one of our codes; the peer sees code and reason. Does nothing twice.
+
+        Its streams raise ``failure`` if there is one, or else that this side has closed it.
+        """
         self._quic.close(error_code=code, reason_phrase=reason)
+        if failure is not None:
+            self._end(failure)
         self.flush()
 
     def receive_datagram(self, data: bytes, address: Address) -> None:
@@ -306,7 +318,10 @@ class Session:
 
     def _handle_opened(self, stream_id: int) -> None:
         assert self._on_stream is not None  # a client allows its peer no streams
-        if self._connected:
+        is_early = not self._connected and self._quic.takes_early_data
+        if is_early:
+            self.peer_id = self._quic.peer_id
+        if self._connected or is_early:
             self._on_stream(self._add_stream(stream_id))
 
     def _handle_data(self, event: StreamDataReceived) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.x509 import load_der_x509_certificate
 
 from pki.alerts import Alert
 from pki.spiffe import IdPattern, SpiffeId
 from pki.svid import SvidError, Usage
 from support import certs, streams
-from tndrl.transport.identity import ClientPolicy, ServerPolicy, UnexpectedIdentityError, server_name
+from tndrl.transport.identity import (
+    ClientPolicy,
+    ServerPolicy,
+    UnexpectedIdentityError,
+    server_name,
+    unchanged,
+)
 
 BUNDLE = streams.credentials().bundle
 CHAIN = certs.node_leaf("b", dns=["b.example"], ips=["192.0.2.1"]).chain_der
@@ -74,3 +81,26 @@ def test_each_role_has_its_usage() -> None:
 def test_addresses_are_no_names(host: str, name: str | None) -> None:
     """SNI carries names only (RFC 6066 section 3)."""
     assert server_name(host) == name
+
+
+def test_a_certificate_that_was_revoked() -> None:
+    """Whoever keeps the list is asked for each valid certificate, by identity and serial number."""
+    serial = load_der_x509_certificate(CHAIN[0]).serial_number
+    for policy in (
+        ClientPolicy(BUNDLE, is_revoked=lambda *who: who == (ID, serial)),
+        ServerPolicy(BUNDLE, "c.example", ID, is_revoked=lambda *who: who == (ID, serial)),
+    ):
+        with pytest.raises(SvidError, match="was revoked") as raised:
+            policy.verify(CHAIN)
+        assert raised.value.alert == Alert.certificate_revoked
+    assert ClientPolicy(BUNDLE, is_revoked=lambda *_: False).verify(CHAIN) == ID
+
+
+def test_who_was_taken_for_the_peer_must_be_it() -> None:
+    """A peer that was resumed by its ticket and then shows the certificate of somebody else is refused."""
+    policy = ServerPolicy(BUNDLE, "b.example").verify
+    assert unchanged(policy, ID)(CHAIN) == ID
+    other = SpiffeId.parse(streams.node_id("c"))
+    with pytest.raises(UnexpectedIdentityError, match=r"it was .*node/c before, .* says .*node/b") as raised:
+        unchanged(policy, other)(CHAIN)
+    assert raised.value.alert == Alert.access_denied

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -13,12 +15,16 @@ import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from pki.spiffe import SpiffeId
 from support import streams
 from support.streams import GRPC_TYPE
 from tndrl.config import LimitsConfig
+from tndrl.errors import NoAnswerError
+from tndrl.transport import registry
+from tndrl.transport.confirmation import Confirmation
 from tndrl.transport.gate import CallGate
 from tndrl.transport.refusal import SOON
-from tndrl.transport.registry import peer_identity
+from tndrl.transport.registry import PeerIdentity, peer_identity
 
 
 def who(context: object) -> bytes:
@@ -224,3 +230,94 @@ async def test_a_handler_may_clean_up_after_its_caller(short_dir: Path) -> None:
         assert await cleaned == streams.node_id("b")
         await streams.until(lambda: gate.running == 0)
     assert gate.total == 1
+
+
+# Early data
+
+
+class Handshake:
+    """The handshake of a connection that is still under way."""
+
+    def __init__(self, *, fails: bool) -> None:
+        self.end = asyncio.Event()
+        self._fails = fails
+
+    async def wait_confirmed(self) -> None:
+        await self.end.wait()
+        if self._fails:
+            raise NoAnswerError("b:1", 1)
+
+
+@asynccontextmanager
+async def early_caller(
+    folder: Path, *, fails: bool = False, idempotent: Collection[str] = ()
+) -> AsyncIterator[tuple[socket.socket, CallGate, Handshake]]:
+    """Yield a raw client whose connection stands for a peer that has not proved itself again, and what ends that."""
+    gate, handshake, confirmation = CallGate(), Handshake(fails=fails), Confirmation()
+    peer = PeerIdentity(SpiffeId.parse(streams.node_id("b")), "192.0.2.1:1")
+    async with streams.grpc_server(folder / "grpc", TABLE, gate, idempotent=idempotent) as server:
+        name = registry.register(folder, peer, confirmation)
+        following = asyncio.ensure_future(confirmation.follow(handshake))
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind(name)
+            client.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(client, str(server.path))
+            yield client, gate, handshake
+        handshake.end.set()
+        await following
+        registry.unregister(name)
+
+
+async def answer(client: socket.socket, method: str) -> bytes:
+    """Call a method over a raw connection and return all that comes until the stream of the call has ended."""
+    loop, received = asyncio.get_running_loop(), b""
+    await loop.sock_sendall(client, streams.request(method) + streams.message(b"x", end=True))
+    while not ends(received):
+        data = await loop.sock_recv(client, 65536)
+        assert data, "the server gave up"
+        received += data
+    return received
+
+
+def ends(received: bytes) -> bool:
+    """Return whether the frames so far hold the end of stream 1."""
+    while len(received) >= 9:
+        length = 9 + int.from_bytes(received[:3], "big")
+        if received[3] == 1 and received[4] & 1 and len(received) >= length:
+            return True
+        received = received[length:]
+    return False
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_a_call_in_early_data_waits_for_the_handshake(short_dir: Path, name: str) -> None:
+    """No handler of any kind runs before the client has proved itself, and each does then."""
+    async with early_caller(short_dir) as (client, gate, handshake):
+        answering = asyncio.ensure_future(answer(client, name))
+        await streams.until(lambda: gate.held == 1, lambda: asyncio.sleep(0.005))
+        assert (gate.total, answering.done()) == (0, False)
+        handshake.end.set()
+        async with asyncio.timeout(5):
+            assert streams.node_id("b").encode() in await answering
+        assert (gate.total, gate.held) == (1, 1)
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_a_call_in_early_data_ends_with_its_handshake(short_dir: Path, name: str) -> None:
+    """Where the client does not prove itself no handler runs, and no thread waits any longer."""
+    async with early_caller(short_dir, fails=True) as (client, gate, handshake):
+        answering = asyncio.ensure_future(answer(client, name))
+        await streams.until(lambda: gate.held == 1, lambda: asyncio.sleep(0.005))
+        handshake.end.set()
+        async with asyncio.timeout(5):
+            assert b"did not complete" in await answering
+        assert (gate.total, gate.running) == (0, 0)
+
+
+@pytest.mark.parametrize("name", TABLE)
+async def test_an_idempotent_call_in_early_data_is_answered(short_dir: Path, name: str) -> None:
+    """A method that may run twice does not wait."""
+    async with early_caller(short_dir, idempotent=[f"/test.Service/{name}"]) as (client, gate, _handshake):
+        async with asyncio.timeout(5):
+            assert streams.node_id("b").encode() in await answer(client, name)
+        assert (gate.total, gate.held) == (1, 0)

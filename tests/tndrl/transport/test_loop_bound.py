@@ -73,3 +73,26 @@ async def test_it_closes_with_its_block(short_dir: Path) -> None:
             assert same is channel
         with pytest.raises(grpc.aio.UsageError):
             await channel.unary_unary("/test.Service/Unary")(b"x")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_calls_that_must_not_run_twice_are_announced(short_dir: Path, kind: str) -> None:
+    """The gate of early data hears of each such call before grpcio does, and of its end; of idempotent ones never."""
+    method = "/test.Service/Stream"
+    async with streams.serving(short_dir, TABLE) as listener, streams.dialer() as dialer:
+        channel = dialer.channel(streams.target(listener.address), GRPC_TYPE, idempotent=[method])
+        gate, request = channel._early, b"x" if kind.startswith("unary") else iter([b"x"])
+        getattr(channel, kind)(method)(request).cancel()
+        assert gate.is_open
+        call = getattr(channel, kind)("/test.Service/Other")(request)
+        assert not gate.is_open
+        assert await call.code() is grpc.StatusCode.UNIMPLEMENTED
+        await streams.until(lambda: gate.is_open)
+
+
+async def test_a_call_that_cannot_begin_has_ended(short_dir: Path) -> None:
+    """A call that raises at once holds nothing."""
+    async with opened(short_dir) as channel:
+        with pytest.raises(TypeError):
+            channel.unary_unary("/test.Service/Unary")(b"x", no_such_option=1)
+        assert channel._early.is_open

@@ -11,8 +11,9 @@ import pytest
 
 from pki.spiffe import SpiffeId
 from support import streams
-from tndrl.errors import UsageError
+from tndrl.errors import NoAnswerError, UsageError
 from tndrl.transport import registry
+from tndrl.transport.confirmation import Confirmation
 from tndrl.transport.registry import PeerIdentity, peer_identity
 
 PEER = PeerIdentity(SpiffeId.parse(streams.node_id("b")), "192.0.2.1:1")
@@ -86,3 +87,42 @@ def test_the_current_peer_is_the_callers_own() -> None:
 def test_a_peer_prints_as_its_id() -> None:
     """An identity reads as its SPIFFE ID."""
     assert str(PEER) == "spiffe://tndrl/node/b"
+
+
+async def test_early_data_is_known_until_its_handshake_ends(short_dir: Path) -> None:
+    """A name says what to wait for while its connection is not confirmed, and nothing once it is."""
+
+    class Confirmed:
+        async def wait_confirmed(self) -> None:
+            return
+
+    confirmation = Confirmation()
+    name, other = registry.register(short_dir, PEER, confirmation), registry.register(short_dir, PEER)
+    assert registry.unconfirmed(f"unix:{name}") is confirmation
+    assert registry.unconfirmed(f"unix:{other}") is None
+    await confirmation.follow(Confirmed())
+    assert registry.unconfirmed(f"unix:{name}") is None
+    for each in (name, other):
+        registry.unregister(each)
+
+
+def test_a_name_that_goes_first_leaves_nothing(short_dir: Path) -> None:
+    """A stream that ends before its handshake does is forgotten with its name."""
+    name = registry.register(short_dir, PEER, Confirmation())
+    registry.unregister(name)
+    assert registry.unconfirmed(f"unix:{name}") is None
+
+
+async def test_early_data_of_a_handshake_that_failed_stays_early(short_dir: Path) -> None:
+    """Nothing that came before the end of a failed handshake is let through by its end."""
+
+    class Failed:
+        async def wait_confirmed(self) -> None:
+            raise NoAnswerError("b:1", 1)
+
+    confirmation = Confirmation()
+    name = registry.register(short_dir, PEER, confirmation)
+    await confirmation.follow(Failed())
+    assert registry.unconfirmed(f"unix:{name}") is confirmation
+    assert not confirmation.wait()
+    registry.unregister(name)

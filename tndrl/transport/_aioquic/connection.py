@@ -24,8 +24,10 @@ from tndrl.transport._aioquic.handshake import HandshakeLimits
 from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.pacing import Pacing
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
+from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
 from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
-from tndrl.transport._aioquic.tls import VerifyingContext, VerifyPeer
+from tndrl.transport._aioquic.tls import VerifyingContext
+from tndrl.transport.identity import VerifyPeer
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -52,7 +54,14 @@ class StreamOpened(QuicEvent):
 
 
 class AuthenticatedConnection(
-    HandshakeLimits, AckValidation, FrameChecks, FlowControl, PathMtuDiscovery, Pacing, ResetTokens
+    ResumingConnection,
+    HandshakeLimits,
+    AckValidation,
+    FrameChecks,
+    FlowControl,
+    PathMtuDiscovery,
+    Pacing,
+    ResetTokens,
 ):
     """A QUIC connection with a verified peer, or none at all.
 
@@ -70,6 +79,7 @@ class AuthenticatedConnection(
         make_token: MakeToken,
         original_destination_connection_id: bytes | None = None,
         retry_source_connection_id: bytes | None = None,
+        resumption: Resumption = NO_RESUMPTION,
     ) -> None:
         self._limits = limits  # before aioquic's own, which the base classes complete
         super().__init__(
@@ -77,6 +87,7 @@ class AuthenticatedConnection(
             max_datagram=max_datagram,
             route_payload=route_payload,
             make_token=make_token,
+            resumption=resumption,
             original_destination_connection_id=original_destination_connection_id,
             retry_source_connection_id=retry_source_connection_id,
         )
@@ -173,7 +184,7 @@ class AuthenticatedConnection(
 
     def _initialize(self, peer_cid: bytes) -> None:
         super()._initialize(peer_cid)
-        VerifyingContext.adopt(self.tls, self._verify_peer)
+        VerifyingContext.adopt(self.tls, self._verify_peer, self._resumption)
 
     def _handle_crypto_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
         assert isinstance(self.tls, VerifyingContext)

@@ -7,7 +7,8 @@ our verification.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 
 from aioquic import tls
 from aioquic.buffer import Buffer
@@ -18,11 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import load_der_x509_certificate
 
 from pki.alerts import Alert
-from pki.spiffe import SpiffeId
 from pki.svid import SvidError
-
-VerifyPeer = Callable[[Sequence[bytes]], SpiffeId]
-"""Takes the peer's chain in DER, leaf first; returns the verified identity; raises SvidError."""
+from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingContext, Resumption, alert, copied
+from tndrl.transport.identity import VerifyPeer
 
 MAX_CERTIFICATE_MESSAGE = 64 * 1024
 """Bytes of a Certificate message: room for any chain we accept, none for filling memory."""
@@ -61,31 +60,23 @@ _PKCS1_SCHEMES = frozenset(
 )
 
 
-def alert(description: Alert, reason: str) -> tls.Alert:
-    """Return the exception that makes aioquic close the connection with this alert and reason."""
-    error = tls.Alert(reason)
-    error.description = tls.AlertDescription(description)
-    return error
-
-
-class VerifyingContext(tls.Context):
+class VerifyingContext(ResumingContext):
     """aioquic's TLS state machine with client certificates and our verification of the peer's."""
 
-    verify_peer: VerifyPeer
-    peer_id: SpiffeId | None
     refusal: SvidError | None
     receive_epoch: tls.Epoch
 
     @classmethod
-    def adopt(cls, context: tls.Context, verify_peer: VerifyPeer) -> VerifyingContext:
+    def adopt(
+        cls, context: tls.Context, verify_peer: VerifyPeer, resumption: Resumption = NO_RESUMPTION
+    ) -> VerifyingContext:
         """Turn a context that aioquic has just built into one of ours, in place."""
         context.__class__ = cls
         assert isinstance(context, cls)
         context.verify_peer = verify_peer
-        context.peer_id = None
+        context.begin_resumption(resumption)
         context.refusal = None
         context.receive_epoch = tls.Epoch.INITIAL
-        context._request_client_certificate = not context._is_client
         context._signature_algorithms = [
             scheme
             for scheme in context._signature_algorithms
@@ -123,12 +114,12 @@ class VerifyingContext(tls.Context):
 
     def _client_handle_hello(self, input_buf: Buffer, output_buf: Buffer) -> None:
         # RFC 8446 section 4.1.3: the echo must be what we sent, and QUIC sends none (RFC 9001 section 8.4).
-        if tls.pull_server_hello(_copy(input_buf)).legacy_session_id != self.legacy_session_id:
+        if tls.pull_server_hello(copied(input_buf)).legacy_session_id != self.legacy_session_id:
             raise alert(Alert.illegal_parameter, "ServerHello echoes a session id that was not sent")
         super()._client_handle_hello(input_buf, output_buf)
 
     def _client_handle_finished(self, input_buf: Buffer, output_buf: Buffer) -> None:
-        if self._certificate_request is None:
+        if self._certificate_request is None and not self._session_resumed:
             # It would be confirmed without having verified us: no node does that.
             raise alert(Alert.handshake_failure, "the server did not ask for our certificate")
         super()._client_handle_finished(input_buf, output_buf)
@@ -146,7 +137,8 @@ class VerifyingContext(tls.Context):
 
     def _verify(self, chain: Sequence[bytes]) -> None:
         try:
-            self.peer_id = self.verify_peer(chain)
+            self.peer_id, self.peer_chain = self.verify_peer(chain), tuple(chain)
+            self.verified_at = time.time()
         except SvidError as error:
             self.refusal = error
             raise alert(error.alert, str(error)) from error
@@ -170,7 +162,3 @@ class VerifyingContext(tls.Context):
             super()._check_certificate_verify_signature(verify)
         except (ValueError, UnsupportedAlgorithm) as error:
             raise alert(Alert.decrypt_error, "CertificateVerify cannot be checked") from error
-
-
-def _copy(buffer: Buffer) -> Buffer:
-    return Buffer(data=buffer.data_slice(0, buffer.capacity))
