@@ -38,7 +38,7 @@ from a2a.utils.task import apply_history_length, validate_history_length
 
 from tndrl.agent.context import AFTER_SEQUENCE
 from tndrl.agent.database import MAX_ID, Database
-from tndrl.agent.events import EventLog
+from tndrl.agent.events import EventLog, Logged
 from tndrl.agent.messages import Claim, Messages
 from tndrl.agent.store import LocalStream, LoggedTaskStore, Sequence
 
@@ -115,13 +115,15 @@ class DurableHandler(DefaultRequestHandler):
     async def on_message_send_stream(
         self, params: SendMessageRequest, context: ServerCallContext
     ) -> AsyncGenerator[Event, None]:
-        """Yield all events that follow the message, until its task rests; or the agent's answer."""
+        """Yield all events that follow the message, up to the next message for its task; or the agent's answer."""
         self._check_streaming()
         sending = await self._send(params, context)
         claim = await sending.claim()
         state = 0
         async with aclosing(self._log.follow(claim.task_id, claim.seq)) as events:
             async for logged in events:
+                if logged.seq > claim.seq + 1 and _begins_turn(logged):
+                    break
                 state = logged.state
                 yield _shortened(logged.event, params.configuration)
         answer = await sending.answer(state)
@@ -297,6 +299,11 @@ def _streaming(card: AgentCard) -> AgentCard:
     streaming.CopyFrom(card)
     streaming.capabilities.streaming = True
     return streaming
+
+
+def _begins_turn(logged: Logged) -> bool:
+    """Whether the event is that a message has come into the task, rather than what the agent made of one."""
+    return isinstance(logged.event, Task) and not logged.is_last
 
 
 def _shortened(event: Event, configuration: SendMessageConfiguration) -> Event:

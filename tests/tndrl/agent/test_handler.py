@@ -222,7 +222,9 @@ class TestRepeated:
         another = asyncio.create_task(send(handler, task_id=task_id))
         await begun.wait()
         repeated = await send(handler, message_id="m", task_id=task_id)
-        assert (repeated.id, another.done(), executor.runs) == (task_id, False, 3)
+        streamed = await every(stream(handler, message_id="m", task_id=task_id))
+        assert (repeated.id, numbers(streamed)) == (task_id, [5, 6, 7, 8])
+        assert (another.done(), executor.runs) == (False, 3)
         gate.set()
         assert (await another).status.state == COMPLETED
 
