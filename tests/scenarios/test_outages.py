@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 import tndrl
-from support import nodes, requires
+from support import nodes, requires, streams
 from tndrl.errors import PortClosedError
 from tndrl.v1.control_pb2 import PingRequest
 
@@ -82,7 +82,7 @@ async def test_a_channel_is_ready_when_the_peer_is(short_dir: Path) -> None:
 
 
 async def test_a_silent_connection_is_asked_before_a_call(short_dir: Path) -> None:
-    """The first call after a long silence finds out that the peer has forgotten the connection, and does not fail."""
+    """The first call after a long silence finds out that the peer has lost the connection, and does not fail."""
     async with (
         nodes.running(short_dir / "a") as node,
         nodes.calling(short_dir / "b", "b", node.address) as peer,
@@ -91,7 +91,7 @@ async def test_a_silent_connection_is_asked_before_a_call(short_dir: Path) -> No
         await nodes.ping(stub)
         session = nodes.session_of(peer)
         for theirs in node._listener.sessions:
-            theirs.abandon(PortClosedError("as if it had crashed"))
+            streams.hang(theirs)
         session.heard_at = -3600.0
         await nodes.ping(stub)
         assert "nothing heard" in str(session.failure)

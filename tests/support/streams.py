@@ -345,6 +345,12 @@ class RawClient(RogueClient):
         return peer
 
 
+def hang(session: Session) -> None:
+    """Let a connection neither hear nor say anything any more, as if its process stood still."""
+    session.receive_datagram = lambda _data, _address: None
+    session.flush = lambda: None
+
+
 async def echoes(peer: Peer, stream_id: int) -> None:
     """Check that a new stream of type 0x10 works."""
     peer.send(stream_id, bytes([ECHO_TYPE]) + HELLO)

@@ -70,6 +70,11 @@ class Connections:
         for endpoint in self._endpoints.values():
             endpoint.close(ErrorCode.NO_ERROR, "done")
 
+    def rebind(self) -> None:
+        """Move every connection to a fresh socket."""
+        for family, endpoint in self._endpoints.items():
+            endpoint.rebind(client_udp(family))
+
     def stats(self) -> dict[str, int]:
         """Return every counter."""
         total = Counter(self._counters)

@@ -140,6 +140,13 @@ class MuxDialer:
         stream, _session = await self._begin(target, stream_type, None)
         return stream
 
+    def rebind(self) -> None:
+        """Move every connection to a fresh socket, for example after a report that the network has changed.
+
+        Calls go on. Not needed where only an address or a route has changed: connections notice that. Raises OSError.
+        """
+        self._connections.rebind()
+
     def channel(
         self,
         target: Target,

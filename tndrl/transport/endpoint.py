@@ -34,7 +34,7 @@ from tndrl.transport.stateless_reset import ResetKey, StatelessResets, token_of
 from tndrl.transport.tickets import IssuedTickets, Ticket
 from tndrl.transport.tracing import TraceSettings, Tracing
 from tndrl.transport.udp import Address, UdpSocket
-from tndrl.transport.udp_options import route_payload
+from tndrl.transport.udp_options import own_address, route_payload
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -101,14 +101,9 @@ class Endpoint:
         self._reset_key = reset_key or ResetKey()
         self._resets = StatelessResets(self._reset_key)
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
-        self._udp = UdpSocket(
-            sock,
-            on_datagram=self._receive,
-            on_batch=self._flush_batch,
-            on_port_closed=self._port_closed,
-            answer_from_destination=server is not None,
-            offload=offload,
-        )
+        self._sources: dict[Session, str | None] = {}  # the own address that leads to those that we dialled
+        self._offload = offload
+        self._udp = self._own(sock)
 
     @property
     def address(self) -> Address:
@@ -147,12 +142,20 @@ class Endpoint:
             **self._connection_options(),
         )
         session = Session(quic, self, address, label, keepalive=self._settings.keepalive)
+        self._sources[session] = own_address(address)
         self.register(quic.host_cid, session)
         quic.connect(address, now=asyncio.get_running_loop().time())
         if ticket is not None and quic.is_early:
             session.peer_id = ticket.identity  # whoever else is there cannot read what it is sent
         session.flush()
         return session
+
+    def rebind(self, sock: socket.socket) -> None:
+        """Go on with another socket, to which all sessions that we dialled migrate (RFC 9000 section 9)."""
+        before, self._udp = self._udp, self._own(sock)
+        before.close()
+        for session in self.sessions:
+            session.migrate()
 
     def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close every session with ``code`` and ``reason``, then the socket."""
@@ -201,8 +204,30 @@ class Endpoint:
         """Forget a session that is over."""
         self._routes.forget(session)
         self._touched.discard(session)
+        self._sources.pop(session, None)
+
+    def unanswered(self, session: Session) -> None:
+        """Let a session migrate whose datagrams leave from another address of ours than before.
+
+        The socket is bound to none, so the system has chosen another by itself: an interface is gone, or is new.
+        """
+        if session in self._sources and (source := own_address(session.address)) is not None:
+            before, self._sources[session] = self._sources[session], source
+            if before not in (None, source):
+                self.counters["migrations"] += 1
+                session.migrate()
 
     # private
+
+    def _own(self, sock: socket.socket) -> UdpSocket:
+        return UdpSocket(
+            sock,
+            on_datagram=self._receive,
+            on_batch=self._flush_batch,
+            on_port_closed=self._port_closed,
+            answer_from_destination=self._server is not None,
+            offload=self._offload,
+        )
 
     def _configuration(self, *, is_client: bool) -> QuicConfiguration:
         settings, credentials = self._settings, self._credentials

@@ -54,6 +54,9 @@ class Datagrams(Protocol):
     def discard(self, session: Session) -> None:
         """Forget a session that is over."""
 
+    def unanswered(self, session: Session) -> None:
+        """Take note that nothing was acknowledged in time."""
+
 
 class Session:
     """One QUIC connection, from its first packet to the end of its closing period.
@@ -243,6 +246,13 @@ class Session:
         self._doubt = self._loop.call_later(DOUBT_TIMEOUT, self._settle_doubt, failure)
         self.flush_soon()
 
+    def migrate(self) -> None:
+        """Go on from another address of ours; during the handshake as if nothing had happened (RFC 9000 section 9)."""
+        if self._confirmed and not self.is_closed:
+            self._quic.migrate(self._loop.time())
+            self._quic.search_anew()
+        self.flush()
+
     def abandon(self, failure: TndrlError) -> None:
         """End the connection here without a word to the peer: it is gone, or its socket is."""
         self._end(failure)
@@ -403,6 +413,8 @@ class Session:
     def _handle_timer(self) -> None:
         self._timer = None
         self._quic.handle_timer(now=max(self._timer_at or 0.0, self._loop.time()))
+        if self._quic.is_unanswered:
+            self._endpoint.unanswered(self)
         self.flush()
 
     def _arm_keepalive(self) -> None:

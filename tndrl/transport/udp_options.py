@@ -91,3 +91,15 @@ def route_payload(address: tuple[Any, ...]) -> int | None:
             return sock.getsockopt(level, name) - headers
     except OSError:
         return None
+
+
+def own_address(address: tuple[Any, ...]) -> str | None:
+    """Return the own address from which datagrams to ``address`` leave; None where no route leads there."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(address)  # sends nothing
+            own: str = sock.getsockname()[0]
+    except OSError:
+        return None
+    return own

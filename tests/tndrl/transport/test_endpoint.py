@@ -13,10 +13,12 @@ from aioquic.quic.packet import QuicProtocolVersion
 
 from support import streams
 from tndrl.errors import ConnectionClosedError, NoAnswerError, PortClosedError, StatelessResetError
+from tndrl.transport import endpoint
 from tndrl.transport import session as session_module
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
 from tndrl.transport.stateless_reset import ResetKey
+from tndrl.transport.udp import client_udp
 
 
 def initial(version: int = QuicProtocolVersion.VERSION_1, size: int = 1200, kind: int = 0xC3) -> bytes:
@@ -166,6 +168,40 @@ async def test_connection_ids_come_and_go() -> None:
         after = quic.server_endpoint._routes.connection_ids(quic.server)
         assert before - after
         assert after - before
+
+
+async def test_all_connections_move_to_another_socket() -> None:
+    """After rebind() every connection goes on from a fresh port, those under way included."""
+    async with streams.accepting() as server:
+        with streams.dialling() as client:
+            settled = [streams.dial(client, server.endpoint.address) for _ in range(3)]
+            await asyncio.gather(*(session.wait_confirmed() for session in settled))
+            fresh = streams.dial(client, server.endpoint.address)
+            before = client.address
+            client.rebind(client_udp(socket.AF_INET))
+            assert client.address != before
+            await fresh.wait_confirmed()
+            await asyncio.gather(*(session.ping() for session in [*settled, fresh]))
+            await streams.until(
+                lambda: {session.address[1] for session in server.endpoint.sessions} == {client.address[1]},
+                settled[0].ping,
+            )
+
+
+async def test_another_route_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When nothing is acknowledged in time and datagrams leave from another address than before, we have moved."""
+    async with streams.connected() as quic:
+        client = quic.client_endpoint
+        first_id = quic.client._quic._peer_cid.cid
+        client.unanswered(quic.client)
+        assert client.counters["migrations"] == 0
+        for found in (None, "192.0.2.7", "192.0.2.7"):
+            monkeypatch.setattr(endpoint, "own_address", lambda _address, found=found: found)
+            client.unanswered(quic.client)
+        assert client.counters["migrations"] == 1
+        assert quic.client._quic._peer_cid.cid != first_id
+        quic.server_endpoint.unanswered(quic.server)
+        assert quic.server_endpoint.counters["migrations"] == 0
 
 
 async def test_a_closed_connection_is_forgotten() -> None:

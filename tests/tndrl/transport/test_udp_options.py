@@ -14,6 +14,7 @@ from tndrl.transport.udp_options import (
     ask_for_buffers,
     ask_for_errors,
     forbid_fragments,
+    own_address,
     route_payload,
     small_buffers,
 )
@@ -119,3 +120,11 @@ def test_a_route_that_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert route_payload(("0.0.0.0.0", 9)) is None
     monkeypatch.setattr(udp_options.sys, "platform", "darwin")
     assert route_payload(("127.0.0.1", 9)) is None
+
+
+def test_the_own_address_depends_on_the_peer() -> None:
+    """Which of our addresses is used is known without sending anything; where no route leads it is none."""
+    assert own_address(("127.0.0.5", 9)) in ("127.0.0.1", "127.0.0.5")
+    assert own_address(("::1", 9, 0, 0)) == "::1"
+    assert own_address(("::ffff:127.0.0.1", 9, 0, 0)) == "::ffff:127.0.0.1"
+    assert own_address(("0.0.0.0.0", 9)) is None

@@ -22,6 +22,7 @@ from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport._aioquic.frames import FrameChecks
 from tndrl.transport._aioquic.handshake import HandshakeLimits
 from tndrl.transport._aioquic.logs import QuietLog
+from tndrl.transport._aioquic.migration import Migration
 from tndrl.transport._aioquic.pacing import Pacing
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
@@ -58,6 +59,7 @@ class AuthenticatedConnection(
     HandshakeLimits,
     AckValidation,
     FrameChecks,
+    Migration,
     FlowControl,
     PathMtuDiscovery,
     Pacing,
