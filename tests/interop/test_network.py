@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from interop.conftest import Both
-from support import grpc_testing, nodes
+from support import grpc_testing, nodes, streams
 from support.link import Link, UdpLink
+from tndrl.transport.tickets import MemoryTickets
 
 GO_CALLS = pytest.mark.interop("Go", "Go calls Python")
 PYTHON_CALLS = pytest.mark.interop("Go", "Python calls Go")
@@ -153,3 +154,32 @@ async def test_an_idle_minute(both: Both) -> None:
             await nodes.ping(control)
             await asyncio.sleep(0 if _ else 61)  # the silence is what is tried
         assert node.stats()["handshakes_completed"] == 1
+
+
+@GO_CALLS
+async def test_go_resumes(both: Both) -> None:
+    """A second connection resumes the session of the first; a call in its early data is answered."""
+    async with both.serving() as node:
+        first = await both.go_dials(node, tickets="go")
+        await both.go.do("ping", chan=await both.go.channel(first["conn"], 0x01))
+        await both.go.do("close", conn=first["conn"])
+        second = await both.go_dials(node, tickets="go")
+        await both.go.do("ping", chan=await both.go.channel(second["conn"], 0x01))
+        assert (first["resumed"], second["resumed"]) == (False, True)
+        assert node.stats()["tickets_accepted"] == 1
+        assert second["peer"] == node.identity
+
+
+@PYTHON_CALLS
+async def test_python_resumes(both: Both) -> None:
+    """A second connection resumes the session of the first."""
+    served = await both.go_serves()
+    target, store = streams.target(served["addr"], served["identity"]), MemoryTickets(10)
+    for _ in range(2):
+        async with streams.dialer(tickets=store) as dialer:
+            session = await dialer.dial(target)
+            await session.wait_confirmed()
+            await streams.until(lambda: len(store) > 0, session.ping)
+            await grpc_testing.CASES["empty_unary"](dialer.channel(target, grpc_testing.TYPE))
+            stats = dialer.stats()
+    assert stats["tickets_accepted"] == 1
