@@ -159,7 +159,8 @@ class Link:
     """Both directions, each with dice of its own: what goes one way changes nothing for the other.
 
     ``Link(7, loss=0.02)`` has the same faults both ways, ``Link(7, to_node=Faults(loss=0.02))`` one way only.
-    ``rebind``: seconds after which the NAT changes the client's port, then its address, then its port, and so on.
+    ``rebind``: seconds after which the NAT changes the client's port, then its address, then its port, and so on;
+    ``rebindings``: how often at most.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class Link:
         to_node: Faults | None = None,
         to_client: Faults | None = None,
         rebind: float = math.inf,
+        rebindings: float = math.inf,
         **both: object,
     ) -> None:
         faults = Faults(**both)  # type: ignore[arg-type]
@@ -177,6 +179,7 @@ class Link:
             Direction.TO_CLIENT: Line(to_client or faults, random.Random(f"{seed} to client")),
         }
         self.rebind = rebind
+        self.rebindings = rebindings
 
     def send(self, data: bytes, direction: Direction, now: float) -> list[Delivery]:
         """Return what arrives of a datagram at the other side, and when. Nothing, if it is lost."""
@@ -293,7 +296,7 @@ class UdpLink:
             self._bind(flow, host or source_host(flow.path))
 
     def _plan_rebinding(self) -> None:
-        if self.link.rebind < math.inf:
+        if self.rebindings < self.link.rebindings and self.link.rebind < math.inf:
             self._rebinding = self._loop.call_later(self.link.rebind, self._rebind_and_go_on)
 
     def _rebind_and_go_on(self) -> None:
