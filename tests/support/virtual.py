@@ -60,6 +60,7 @@ def connection(
         limits=settings.limits,
         max_datagram=settings.max_datagram,
         route_payload=lambda _address: ETHERNET,
+        make_token=lambda connection_id: connection_id.ljust(16),
         original_destination_connection_id=destination,
     )
 

@@ -23,9 +23,12 @@ from tndrl.transport._aioquic.frames import FrameChecks
 from tndrl.transport._aioquic.handshake import HandshakeLimits
 from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.migration import Migration
+from tndrl.transport._aioquic.new_path import NewPath
 from tndrl.transport._aioquic.pacing import Pacing
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
+from tndrl.transport._aioquic.probes import PersistentProbes
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
+from tndrl.transport._aioquic.silence import AskAfterSilence
 from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
 from tndrl.transport._aioquic.tls import VerifyingContext
 from tndrl.transport.identity import VerifyPeer
@@ -61,6 +64,9 @@ class AuthenticatedConnection(
     FrameChecks,
     Migration,
     FlowControl,
+    AskAfterSilence,
+    PersistentProbes,
+    NewPath,
     PathMtuDiscovery,
     Pacing,
     ResetTokens,
