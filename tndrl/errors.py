@@ -8,7 +8,8 @@ TndrlError
 │   ├── NameResolutionError     the host name means no address
 │   ├── NoAnswerError           nothing came back in time
 │   ├── PortClosedError         the host says that nobody listens there
-│   └── AlpnMismatchError       somebody answered, but does not speak ``tndrl``
+│   ├── AlpnMismatchError       somebody answered, but does not speak ``tndrl``
+│   └── RefusedError            the peer has as many connections as it takes
 ├── IdentityError               a certificate or an identity was refused         (exit code 4)
 │   ├── PeerCertificateError    we refused the peer's
 │   │   └── WrongIdentityError  it is valid, and somebody else's
@@ -124,6 +125,14 @@ class AlpnMismatchError(ConnectError):
 
     def __str__(self) -> str:
         return f"{self.address} does not speak tndrl (no common ALPN protocol); check that it is a Tndrl node's port"
+
+
+class RefusedError(ConnectError):
+    """The peer has as many connections as it takes; ``detail`` says which limit it has reached."""
+
+    def __str__(self) -> str:
+        said = f": {self.detail}" if self.detail else ""
+        return f"{self.address} refused the connection{said}; try again later, or raise the limit there"
 
 
 class IdentityError(TndrlError):

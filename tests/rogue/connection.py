@@ -57,6 +57,7 @@ class RogueConnection(QuicConnection):
                 certificate=PRESENT,
                 private_key=PRESENT,
                 session_ticket=script.ticket,
+                original_version=script.version,
             ),
             original_destination_connection_id=destination,
             session_ticket_handler=script.on_ticket,

@@ -37,6 +37,8 @@ class Script:
     """Signs CertificateVerify, with the scheme that suits it."""
     prove: Prove | None = None
     """Signs CertificateVerify instead of ``key``."""
+    version: int | None = None
+    """The QUIC version in which a client begins; aioquic's first one if None."""
     alpn: Sequence[str] | None = ("tndrl",)
     """A client offers these; a server answers with the first, whatever was offered. None: no extension."""
     versions: Sequence[int] | None = None

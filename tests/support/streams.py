@@ -141,11 +141,12 @@ async def accepting(
 
 
 @contextmanager
-def dialling(settings: QuicSettings | None = None, *, offload: bool = True) -> Iterator[Endpoint]:
-    """Yield an endpoint of node "b" that only dials."""
-    endpoint = Endpoint(
-        client_udp(socket.AF_INET), credentials("b"), settings or QuicSettings(), offload=offload
-    )
+def dialling(
+    settings: QuicSettings | None = None, *, offload: bool = True, host: str | None = None
+) -> Iterator[Endpoint]:
+    """Yield an endpoint of node "b" that only dials, from ``host`` if given."""
+    sock = client_udp(socket.AF_INET) if host is None else bind_udp(host, 0)
+    endpoint = Endpoint(sock, credentials("b"), settings or QuicSettings(), offload=offload)
     try:
         yield endpoint
     finally:

@@ -16,7 +16,6 @@ from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfigura
 from aioquic.quic.packet import (
     QuicHeader,
     QuicPacketType,
-    encode_quic_version_negotiation,
     pull_quic_header,
 )
 
@@ -25,6 +24,7 @@ from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectionClosedError, PortClosedError, StatelessResetError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.resumption import Resumption
+from tndrl.transport.admission import Accept, Admission, Answer
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.identity import VerifyPeer
 from tndrl.transport.quic_stream import QuicStream
@@ -35,6 +35,7 @@ from tndrl.transport.tickets import IssuedTickets, Ticket
 from tndrl.transport.tracing import TraceSettings, Tracing
 from tndrl.transport.udp import Address, UdpSocket
 from tndrl.transport.udp_options import own_address, route_payload
+from tndrl.transport.version_negotiation import VERSIONS, negotiate, version_of
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -100,6 +101,7 @@ class Endpoint:
         self._routes: Routes[Session] = Routes()
         self._reset_key = reset_key or ResetKey()
         self._resets = StatelessResets(self._reset_key)
+        self._admission: Admission[Session] = Admission(settings.limits, asyncio.get_running_loop().time())
         self._touched: set[Session] = set()  # sessions that got a datagram in this batch
         self._sources: dict[Session, str | None] = {}  # the own address that leads to those that we dialled
         self._offload = offload
@@ -235,6 +237,7 @@ class Endpoint:
             is_client=is_client,
             alpn_protocols=[ALPN],
             connection_id_length=CONNECTION_ID_LENGTH,
+            supported_versions=list(VERSIONS),
             idle_timeout=settings.idle_timeout,
             max_data=settings.limits.connection_window,
             max_stream_data=settings.limits.stream_window,
@@ -271,6 +274,11 @@ class Endpoint:
         self._touched.add(session)
 
     def _session_of_long_header(self, data: bytes, address: Address) -> Session | None:
+        if (version := version_of(data)) not in VERSIONS:
+            if version and self._server is not None and (answer := negotiate(data)) is not None:
+                self.counters["version_negotiations_sent"] += 1
+                self.send(answer, address)
+            return None
         try:
             header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_LENGTH)
         except ValueError:
@@ -291,34 +299,30 @@ class Endpoint:
             self.send(answer, address)
 
     def _accept(self, header: QuicHeader, data: bytes, address: Address) -> Session | None:
-        if self._server is None or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
+        if self._server is None or not self.is_accepting or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
             return None
-        if header.packet_type is QuicPacketType.VERSION_NEGOTIATION:
+        if header.packet_type is not QuicPacketType.INITIAL:
             return None
-        configuration = self._server_configuration
-        if header.version is not None and header.version not in configuration.supported_versions:
-            self.send(
-                encode_quic_version_negotiation(
-                    source_cid=header.destination_cid,
-                    destination_cid=header.source_cid,
-                    supported_versions=configuration.supported_versions,
-                ),
-                address,
-            )
-            return None
-        if header.packet_type is not QuicPacketType.INITIAL or not self.is_accepting:
-            return None
-        return self._new_server_session(self._server, configuration, header, address)
+        verdict = self._admission.decide(header, address, asyncio.get_running_loop().time())
+        if isinstance(verdict, Accept):
+            if verdict.instead_of is not None:
+                verdict.instead_of.refuse("there are too many handshakes at once (limits.halfOpen)")
+            return self._new_server_session(self._server, header, verdict, address)
+        self.counters[verdict.counter] += 1
+        if isinstance(verdict, Answer):
+            self.send(verdict.datagram, address)
+        return None
 
     def _new_server_session(
-        self, server: ServerCallbacks, configuration: QuicConfiguration, header: QuicHeader, address: Address
+        self, server: ServerCallbacks, header: QuicHeader, accepted: Accept[Session], address: Address
     ) -> Session:
         quic = AuthenticatedConnection(
-            configuration=configuration,
+            configuration=self._server_configuration,
             verify_peer=server.verify_peer,
             resumption=self._resumption,
             **self._connection_options(),
-            original_destination_connection_id=header.destination_cid,
+            original_destination_connection_id=accepted.original_destination,
+            retry_source_connection_id=accepted.retry_source,
         )
         session = Session(
             quic,
@@ -328,12 +332,23 @@ class Endpoint:
             keepalive=self._settings.keepalive,
             handshake_timeout=self._settings.handshake_timeout,
             on_stream=server.on_stream,
-            on_confirmed=server.on_confirmed,
-            on_closed=server.on_closed,
+            on_confirmed=self._handle_confirmed,
+            on_closed=self._handle_closed,
         )
+        self._admission.began(session, address[0])
         self.register(header.destination_cid, session)
         self.register(quic.host_cid, session)
         return session
+
+    def _handle_confirmed(self, session: Session) -> None:
+        assert self._server is not None
+        self._admission.confirmed(session)
+        self._server.on_confirmed(session)
+
+    def _handle_closed(self, session: Session) -> None:
+        assert self._server is not None
+        self._admission.ended(session)
+        self._server.on_closed(session)
 
     def _flush_batch(self) -> None:
         touched, self._touched = self._touched, set()

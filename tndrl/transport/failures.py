@@ -11,12 +11,13 @@ from tndrl.errors import (
     ConnectionClosedError,
     NoAnswerError,
     PeerCertificateError,
+    RefusedError,
     TndrlError,
     WrongIdentityError,
     peer_text,
 )
 from tndrl.transport._aioquic.connection import Close
-from tndrl.transport.codes import alert_name, alert_of, code_name
+from tndrl.transport.codes import TransportCode, alert_name, alert_of, code_name
 from tndrl.transport.identity import UnexpectedIdentityError
 
 CERTIFICATE_ALERTS = frozenset(
@@ -59,6 +60,8 @@ def explain_close(
         return AlpnMismatchError(label)
     if close.remote and alert in CERTIFICATE_ALERTS:
         return CertificateRefusedError(label, alert, alert_name(alert), reason)
+    if close.remote and not close.application and close.code == TransportCode.CONNECTION_REFUSED:
+        return RefusedError(label, reason)
     name = code_name(close.code, application=close.application)
     if not established:
         who = "the peer" if close.remote else "this side"

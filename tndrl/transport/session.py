@@ -20,7 +20,7 @@ from aioquic.quic.events import (
 )
 
 from pki.spiffe import SpiffeId
-from tndrl.errors import StreamRefusedError, TndrlError
+from tndrl.errors import ConnectError, StreamRefusedError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
@@ -206,6 +206,14 @@ class Session:
         self._quic.close(error_code=code, reason_phrase=reason)
         if failure is not None:
             self._end(failure)
+        self.flush()
+
+    def refuse(self, reason: str) -> None:
+        """Close a connection that is not wanted (CONNECTION_REFUSED); who sent nothing but junk gets no answer."""
+        if not self._quic.has_begun:
+            self.abandon(ConnectError(self.label, reason))
+            return
+        self._quic.close(error_code=TransportCode.CONNECTION_REFUSED, frame_type=0, reason_phrase=reason)
         self.flush()
 
     def receive_datagram(self, data: bytes, address: Address) -> None:
@@ -443,11 +451,4 @@ class Session:
         if left > 0:
             self._handshake_timer = self._loop.call_later(left, self._watch_handshake)
             return
-        self._quic.close(
-            error_code=TransportCode.CONNECTION_REFUSED,
-            frame_type=0,
-            reason_phrase=f"handshake made no progress for {self._handshake_timeout:g} s",
-        )
-        self.flush()
-        if not self._quic.has_path:
-            self._release()
+        self.refuse(f"handshake made no progress for {self._handshake_timeout:g} s")

@@ -7,12 +7,21 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
-from aioquic.quic.packet import QuicProtocolVersion
+from aioquic.quic.packet import QuicProtocolVersion, encode_quic_version_negotiation
 
+from rogue.peer import RogueClient
 from support import streams
-from tndrl.errors import ConnectionClosedError, NoAnswerError, PortClosedError, StatelessResetError
+from tndrl.config import LimitsConfig
+from tndrl.errors import (
+    ConnectionClosedError,
+    NoAnswerError,
+    PortClosedError,
+    RefusedError,
+    StatelessResetError,
+)
 from tndrl.transport import endpoint
 from tndrl.transport import session as session_module
 from tndrl.transport.codes import ErrorCode
@@ -20,10 +29,13 @@ from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.udp import client_udp
 
+V1 = QuicProtocolVersion.VERSION_1
+QUIC_VERSIONS = [V1, QuicProtocolVersion.VERSION_2]
 
-def initial(version: int = QuicProtocolVersion.VERSION_1, size: int = 1200, kind: int = 0xC3) -> bytes:
+
+def initial(version: int = V1, size: int = 1200, kind: int = 0xC3, own: bytes = b"dstdstds") -> bytes:
     """Return the begin of an Initial packet with a body that decrypts to nothing."""
-    head = bytes([kind]) + version.to_bytes(4, "big") + b"\x08dstdstds\x08srcsrcsr"
+    head = bytes([kind]) + version.to_bytes(4, "big") + b"\x08" + own + b"\x08srcsrcsr"
     length = max(0, size - len(head) - 3)
     return head + b"\0" + (0x4000 | length).to_bytes(2, "big") + os.urandom(length)
 
@@ -130,6 +142,93 @@ async def test_a_reset_from_elsewhere_is_none() -> None:
         await drop(quic.client_endpoint, bytes_of_nobody(30) + token)
         assert quic.client.is_connected
         await quic.client.ping()
+
+
+async def test_a_handshake_through_retry() -> None:
+    """Our client comes back with the token it was given, and both sides end up verified."""
+    async with streams.connected(QuicSettings(limits=LimitsConfig(retry_above=0))) as quic:
+        assert quic.server_endpoint.counters["retries_sent"] == 1
+        assert quic.client.peer_id is not None
+        await quic.exchange()
+
+
+@pytest.mark.parametrize("retry_above", [0, 32])
+@pytest.mark.parametrize("version", QUIC_VERSIONS)
+async def test_both_versions_are_accepted(version: int, retry_above: int) -> None:
+    """A client that begins in either version is served in it, with a Retry and without."""
+    settings = QuicSettings(limits=LimitsConfig(retry_above=retry_above))
+    async with streams.accepting(settings) as server:
+        script = replace(streams.honest("b"), version=version)
+        async with RogueClient(format_address(server.endpoint.address), script) as client:
+            assert await client.outcome() is None
+            assert server.endpoint.counters["retries_sent"] == (retry_above == 0)
+
+
+async def test_nothing_is_kept_before_a_token() -> None:
+    """Above the threshold each first packet, junk too, is answered by a Retry, and leaves nothing behind."""
+    settings = QuicSettings(limits=LimitsConfig(retry_above=2))
+    async with streams.accepting(settings) as server:
+        for _ in range(2):
+            assert await drop(server.endpoint, initial(own=os.urandom(8))) is None
+        for number in range(20):
+            answer = await drop(server.endpoint, initial(own=os.urandom(8)))
+            assert answer is not None
+            assert answer[0] & 0xF0 == 0xF0
+            assert server.endpoint.counters["retries_sent"] == number + 1
+        assert len(server.endpoint.sessions) == 2
+
+
+async def test_junk_gets_no_close() -> None:
+    """A handshake of which nothing could be read ends without a word: its keys are nobody's."""
+    async with streams.accepting(QuicSettings(handshake_timeout=0.1)) as server:
+        assert await drop(server.endpoint, initial()) is None
+        failed = await server.closed.get()
+        assert "no progress" in str(failed.failure)
+        assert server.endpoint.counters["datagrams_sent"] == 0
+        assert not server.endpoint.sessions
+
+
+async def test_a_full_node_refuses() -> None:
+    """The caller's error names the limit and the cure; who is connected notices nothing."""
+    async with streams.connected(QuicSettings(limits=LimitsConfig(connections=1))) as quic:
+        late = streams.dial(quic.client_endpoint, quic.server_endpoint.address)
+        failure = await late.wait_closed()
+        assert isinstance(failure, RefusedError)
+        assert "limits.connections" in failure.detail
+        assert "try again later" in str(failure)
+        await quic.exchange()
+        quic.client.close()
+        await quic.server.wait_closed()
+        again = streams.dial(quic.client_endpoint, quic.server_endpoint.address)
+        await again.wait_confirmed()
+
+
+async def test_a_handshake_makes_room_for_another_host() -> None:
+    """At the limit of handshakes the oldest of the greediest host is refused, and its slot given away."""
+    settings = QuicSettings(limits=LimitsConfig(half_open=1, retry_above=10))
+    async with streams.accepting(settings) as server:
+        script = streams.honest("slow")
+        async with RogueClient(format_address(server.endpoint.address), script) as slow:
+            slow.connection.receive_datagram = lambda *_: None
+            await streams.until(lambda: server.endpoint.sessions)
+            with streams.dialling(host="127.0.0.2") as client:
+                await streams.dial(client, server.endpoint.address).wait_confirmed()
+            failed = await server.closed.get()
+            assert "limits.halfOpen" in str(failed.failure)
+
+
+async def test_version_negotiation_ends_nothing() -> None:
+    """A client acts on no Version Negotiation: every node speaks version 1, so it is forged."""
+    async with streams.accepting() as server:
+        with streams.dialling() as client:
+            session = streams.dial(client, server.endpoint.address)
+            forged = encode_quic_version_negotiation(
+                source_cid=session._quic.original_destination_connection_id,
+                destination_cid=session._quic.host_cid,
+                supported_versions=[0x1A2A3A4A],
+            )
+            client._receive(forged, server.endpoint.address)
+            await session.wait_confirmed()
 
 
 async def test_an_endpoint_that_dials_accepts_nobody() -> None:

@@ -16,6 +16,7 @@ from tndrl.errors import (
     ConnectionClosedError,
     NoAnswerError,
     PeerCertificateError,
+    RefusedError,
     TndrlError,
     WrongIdentityError,
 )
@@ -122,3 +123,14 @@ def test_the_peers_words_are_made_safe() -> None:
     assert str(error).isascii()
     assert str(error).isprintable()
     assert len(str(error)) < 400
+
+
+@pytest.mark.parametrize("up", [False, True], ids=["handshake", "confirmed"])
+def test_a_refusal_names_the_limit(up: bool) -> None:
+    """CONNECTION_REFUSED is one error, with the peer's words and the cure, whenever it comes."""
+    close = Close(code=2, application=False, reason="8 connections (limits.x)\n", remote=True)
+    error = explain(close, established=up)
+    assert isinstance(error, RefusedError)
+    assert str(error) == (
+        "host:1 refused the connection: 8 connections (limits.x)\\n; try again later, or raise the limit there"
+    )

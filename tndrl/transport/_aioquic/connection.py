@@ -18,6 +18,7 @@ from pki.spiffe import SpiffeId
 from pki.svid import SvidError
 from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.acks import AckValidation
+from tndrl.transport._aioquic.amplification import AntiAmplification
 from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport._aioquic.frames import FrameChecks
 from tndrl.transport._aioquic.handshake import HandshakeLimits
@@ -70,6 +71,7 @@ class AuthenticatedConnection(
     PathMtuDiscovery,
     Pacing,
     ResetTokens,
+    AntiAmplification,
 ):
     """A QUIC connection with a verified peer, or none at all.
 

@@ -1,0 +1,113 @@
+"""Three times what an address sent, and the two ways round it that aioquic leaves open (QUIC-04)."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from inspect import signature
+
+from aioquic.quic.connection import QuicConnection, QuicNetworkPath
+
+from rogue.connection import RogueConnection
+from support import streams
+from tndrl.transport._aioquic.connection import AuthenticatedConnection
+
+
+@contextmanager
+def sockets(count: int) -> Iterator[list[socket.socket]]:
+    """Yield UDP sockets of the loopback interface."""
+    made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(count)]
+    try:
+        for one in made:
+            one.setblocking(False)
+            one.bind(("127.0.0.1", 0))
+        yield made
+    finally:
+        for one in made:
+            one.close()
+
+
+async def read(sock: socket.socket) -> bytes:
+    """Return the next datagram."""
+    async with asyncio.timeout(streams.PATIENCE):
+        return await asyncio.get_running_loop().sock_recv(sock, 65535)
+
+
+async def test_a_handshake_stays_where_it_began() -> None:
+    """Handshake packets from another address neither prove that one nor draw anything there; the first goes on."""
+    loop = asyncio.get_running_loop()
+    async with streams.accepting() as server:
+        with sockets(2) as (here, elsewhere):
+            address = server.endpoint.address
+            client = RogueConnection(streams.honest("b"))
+            client.connect(address, loop.time())
+            for data, _ in client.datagrams_to_send(loop.time()):
+                here.sendto(data, address)
+            while not client.is_complete:
+                client.receive_datagram(await read(here), address, loop.time())
+            flight = [data for data, _ in client.datagrams_to_send(loop.time())]
+            heard = server.endpoint.counters["datagrams_received"]
+            for data in flight:
+                elsewhere.sendto(data, address)
+            await streams.until(lambda: server.endpoint.counters["datagrams_received"] == heard + len(flight))
+            (session,) = server.endpoint.sessions
+            assert session.address[:2] == here.getsockname()
+            assert server.confirmed.empty()
+            for data in flight:
+                here.sendto(data, address)
+            await server.confirmed.get()
+            assert not readable(elsewhere)
+
+
+def readable(sock: socket.socket) -> bool:
+    """Return whether a datagram waits."""
+    try:
+        return bool(sock.recv(1))
+    except BlockingIOError:
+        return False
+
+
+async def test_a_close_without_room_is_silent() -> None:
+    """Where three times as much was sent already, a connection ends without a word."""
+    async with streams.accepting() as server:
+        with sockets(1) as (here,):
+            client = RogueConnection(streams.honest("b"))
+            client.connect(server.endpoint.address, 0.0)
+            for data, _ in client.datagrams_to_send(0.0):
+                here.sendto(data, server.endpoint.address)
+            await read(here)
+            (session,) = server.endpoint.sessions
+            (path,) = session._quic._network_paths
+            path.bytes_sent = 3 * path.bytes_received
+            sent = server.endpoint.counters["bytes_sent"]
+            session.close()
+            assert session.is_closed
+            assert server.endpoint.counters["bytes_sent"] == sent
+
+
+async def test_a_close_with_room_is_sent() -> None:
+    """Otherwise the client learns that its connection is over."""
+    async with streams.accepting() as server:
+        with sockets(1) as (here,):
+            client = RogueConnection(streams.honest("b"))
+            client.connect(server.endpoint.address, 0.0)
+            for data, _ in client.datagrams_to_send(0.0):
+                here.sendto(data, server.endpoint.address)
+            await read(here)
+            (session,) = server.endpoint.sessions
+            sent = server.endpoint.counters["bytes_sent"]
+            session.refuse("enough")
+            assert server.endpoint.counters["bytes_sent"] > sent
+
+
+def test_aioquic_has_what_is_read() -> None:
+    """The methods and the path's account are there, with the meaning they had."""
+    assert list(signature(QuicConnection.datagrams_to_send).parameters) == ["self", "now"]
+    assert list(signature(QuicConnection.receive_datagram).parameters) == ["self", "data", "addr", "now"]
+    assert AuthenticatedConnection.datagrams_to_send is not QuicConnection.datagrams_to_send
+    path = QuicNetworkPath(("192.0.2.1", 1))
+    path.bytes_received, path.bytes_sent = 100, 300
+    assert path.can_send(0)
+    assert not path.can_send(1)
