@@ -103,6 +103,11 @@ class RogueConnection(QuicConnection):
         """The number of the next packet, at whatever level."""
         return self._packet_number
 
+    @property
+    def largest_received(self) -> int:
+        """The largest number of a 1-RTT packet that came."""
+        return self._spaces[Epoch.ONE_RTT].largest_received_packet
+
     def packet(self, payload: bytes, epoch: Epoch = Epoch.ONE_RTT) -> bytes:
         """Return a packet with valid protection around whatever shall pass for frames; it is never sent again."""
         builder = QuicPacketBuilder(

@@ -27,6 +27,9 @@ UNKNOWN_TYPE = b"\x7f"
 GROWTH = 20 * MIB
 """Bytes of memory that an attack may cost."""
 
+PER_MIB = 1.0
+"""Seconds of CPU for each MiB received."""
+
 
 @pytest.fixture
 async def node(short_dir: Path) -> AsyncIterator[NodeProcess]:
@@ -78,4 +81,18 @@ async def test_one_gap_too_many_ends_the_connection(node: NodeProcess) -> None:
         assert rogue.connection.closed is not None
         assert rogue.connection.closed.code == TransportCode.FLOW_CONTROL_ERROR
     assert cpu <= 0.25
+    assert growth <= GROWTH
+
+
+@pytest.mark.parametrize("count", [0.25, pytest.param(4, marks=[pytest.mark.long, pytest.mark.timeout(120)])])
+async def test_gaps_below_the_limit_cost_little(node: NodeProcess, count: float) -> None:
+    """Bytes sent again and again behind as many gaps as there may be cost at most a second of CPU for each MiB."""
+    async with deaf(node) as rogue:
+        gaps = LIMITS.stream_gaps
+        await rogue.flood(stream(0, 3 * number, b"x") for number in range(1, gaps))
+        assert rogue.connection.closed is None
+        again = stream(0, 3 * gaps - 3, b"x" * 17)
+        sent, cpu, growth = await cost(rogue, node, (again for _ in range(int(count * MIB / len(again)))))
+        assert rogue.connection.closed is None
+    assert cpu <= PER_MIB * sent / MIB
     assert growth <= GROWTH

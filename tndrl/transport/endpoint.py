@@ -33,6 +33,7 @@ from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey, StatelessResets, token_of
 from tndrl.transport.tickets import IssuedTickets, Ticket
 from tndrl.transport.tracing import TraceSettings, Tracing
+from tndrl.transport.turns import Turns
 from tndrl.transport.udp import Address, UdpSocket
 from tndrl.transport.udp_options import own_address, route_payload
 from tndrl.transport.version_negotiation import VERSIONS, negotiate, version_of
@@ -102,7 +103,8 @@ class Endpoint:
         self._reset_key = reset_key or ResetKey()
         self._resets = StatelessResets(self._reset_key)
         self._admission: Admission[Session] = Admission(settings.limits, asyncio.get_running_loop().time())
-        self._touched: set[Session] = set()  # sessions that got a datagram in this batch
+        self._turns = Turns()
+        self._next_turn: asyncio.Handle | None = None
         self._sources: dict[Session, str | None] = {}  # the own address that leads to those that we dialled
         self._offload = offload
         self._udp = self._own(sock)
@@ -173,6 +175,8 @@ class Endpoint:
                     reason=reason,
                 )
             )
+        if self._next_turn is not None:
+            self._next_turn.cancel()
         self._udp.close()
         self._tracing.close()
 
@@ -205,7 +209,7 @@ class Endpoint:
     def discard(self, session: Session) -> None:
         """Forget a session that is over."""
         self._routes.forget(session)
-        self._touched.discard(session)
+        self._turns.drop(session)
         self._sources.pop(session, None)
 
     def unanswered(self, session: Session) -> None:
@@ -225,7 +229,7 @@ class Endpoint:
         return UdpSocket(
             sock,
             on_datagram=self._receive,
-            on_batch=self._flush_batch,
+            on_batch=self._take_turn,
             on_port_closed=self._port_closed,
             answer_from_destination=self._server is not None,
             offload=self._offload,
@@ -270,8 +274,7 @@ class Endpoint:
         if session is None:
             self.counters["datagrams_dropped"] += 1
             return
-        session.receive_datagram(data, address)
-        self._touched.add(session)
+        self._queue(session, data, address)
 
     def _session_of_long_header(self, data: bytes, address: Address) -> Session | None:
         if (version := version_of(data)) not in VERSIONS:
@@ -350,10 +353,15 @@ class Endpoint:
         self._admission.ended(session)
         self._server.on_closed(session)
 
-    def _flush_batch(self) -> None:
-        touched, self._touched = self._touched, set()
-        for session in touched:
-            session.flush()
+    def _queue(self, session: Session, data: bytes, address: Address) -> None:
+        if not self._turns.add(session, data, address):
+            self.counters["datagrams_dropped"] += 1
+
+    def _take_turn(self) -> None:
+        if self._next_turn is not None:
+            self._next_turn.cancel()
+        more = self._turns.take()
+        self._next_turn = asyncio.get_running_loop().call_soon(self._take_turn) if more else None
 
     def _port_closed(self, address: Address) -> None:
         """A host said that nobody listens there."""

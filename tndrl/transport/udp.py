@@ -17,8 +17,11 @@ from tndrl.transport.udp_options import ask_for_buffers, ask_for_errors, forbid_
 
 logger = logging.getLogger("tndrl.transport")
 
-BATCH = 32
-"""Datagrams after which a wake-up reads no more, so that one busy socket leaves the event loop to others."""
+BATCH = 1024
+"""Datagrams after which a wake-up reads no more, so that one busy socket leaves the event loop to others.
+
+So many that the socket is emptied faster than a flood fills it: what overflows in the system is anybody's.
+"""
 
 MAX_DATAGRAM = 65535
 

@@ -8,10 +8,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aioquic.quic.packet import QuicProtocolVersion, encode_quic_version_negotiation
 
+from rogue import frames
 from rogue.peer import RogueClient
 from support import streams
 from tndrl.config import LimitsConfig
@@ -22,10 +24,11 @@ from tndrl.errors import (
     RefusedError,
     StatelessResetError,
 )
-from tndrl.transport import endpoint
+from tndrl.transport import endpoint, turns
 from tndrl.transport import session as session_module
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
+from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.udp import client_udp
 
@@ -389,3 +392,40 @@ async def test_a_connection_works_without_the_system_s_help() -> None:
 def test_addresses_in_words(address: tuple, text: str) -> None:
     """IPv6 stands in brackets, IPv4 in its own form even where it came through an IPv6 socket."""
     assert format_address(address) == text
+
+
+async def test_a_flood_in_the_socket_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUIC-23: what another peer sends is handled first, however much of a flood is before it in the socket."""
+    order: list[Session] = []
+    take = Session.receive_datagram
+
+    def receive_datagram(session: Session, data: bytes, address: Any) -> None:
+        order.append(session)
+        take(session, data, address)
+
+    async with streams.connected() as quic:
+        host, port = quic.server_endpoint.address[:2]
+        async with RogueClient(f"{host}:{port}", streams.honest("flooder")) as rogue:
+            assert await rogue.outcome() is None
+            monkeypatch.setattr(Session, "receive_datagram", receive_datagram)
+            for _ in range(200):
+                rogue.inject(frames.frame(frames.PING))
+            await quic.client.ping()
+            handled = [session for session in order if session is not quic.client]
+            assert handled.index(quic.server) == 0
+            assert len(handled) > 1
+
+
+async def test_what_a_peer_sends_beyond_its_queue_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUIC-23: a flood that cannot be handled costs the flooder's datagrams, which are counted."""
+    monkeypatch.setattr(turns, "WAITING", 20 * 300)
+    monkeypatch.setattr(turns, "WAITING_EARLY", 20 * 300)
+    async with streams.connected() as quic:
+        host, port = quic.server_endpoint.address[:2]
+        async with RogueClient(f"{host}:{port}", streams.honest("flooder")) as rogue:
+            assert await rogue.outcome() is None
+            before = quic.server_endpoint.counters["datagrams_dropped"]
+            for _ in range(200):
+                rogue.inject(frames.frame(frames.PING))
+            await quic.client.ping()
+            assert quic.server_endpoint.counters["datagrams_dropped"] > before + 100

@@ -16,6 +16,10 @@ MAX_RANGES = 64
 """Ranges in one ACK frame: what aioquic keeps at most, and twice what quic-go does."""
 
 
+AGAIN = 64
+"""Frames that a second ACK frame in one packet counts as: no sound peer sends one, and each looks at all in flight."""
+
+
 class SkippedNumbers:
     """Packet numbers that are left out now and then: who acknowledges one guesses (RFC 9000 section 21.4)."""
 
@@ -45,9 +49,12 @@ class SkippedNumbers:
 class AckValidation(QuicConnection):
     """Closes the connection of a peer that acknowledges what was never sent (RFC 9000 section 13.1)."""
 
+    _frames: int
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._skipped = SkippedNumbers()
+        self._acknowledged_in: QuicReceiveContext | None = None  # the last packet that had an ACK frame
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """Return what to send, with a packet number left out before it from time to time."""
@@ -56,6 +63,9 @@ class AckValidation(QuicConnection):
         return super().datagrams_to_send(now)
 
     def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:
+        if context is self._acknowledged_in:
+            self._frames += AGAIN
+        self._acknowledged_in = context
         start = buf.tell()
         self._check_ranges(frame_type, buf)
         buf.seek(start)

@@ -19,6 +19,7 @@ from pki.svid import SvidError
 from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.acks import AckValidation
 from tndrl.transport._aioquic.amplification import AntiAmplification
+from tndrl.transport._aioquic.floods import FloodGuard
 from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport._aioquic.frames import FrameChecks
 from tndrl.transport._aioquic.handshake import HandshakeLimits
@@ -60,6 +61,7 @@ class StreamOpened(QuicEvent):
 
 class AuthenticatedConnection(
     ResumingConnection,
+    FloodGuard,
     HandshakeLimits,
     AckValidation,
     FrameChecks,

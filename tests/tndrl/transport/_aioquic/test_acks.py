@@ -9,6 +9,7 @@ from aioquic.buffer import Buffer
 from aioquic.quic.connection import QuicConnection, QuicConnectionError
 
 from rogue import frames
+from rogue.peer import RogueClient
 from support import streams
 from tndrl.transport._aioquic.acks import MAX_RANGES, AckValidation, SkippedNumbers
 from tndrl.transport.codes import TransportCode
@@ -83,6 +84,30 @@ async def test_a_connection_leaves_numbers_out() -> None:
         await streams.until(lambda: all(side._skipped.numbers for side in sides), quic.exchange)
         await near.send(b"x")
         assert await far.receive() == b"x"
+
+
+async def test_many_ack_frames_in_a_packet_count_as_a_flood() -> None:
+    """A packet has one; more of them make us look at all that is in flight again and again."""
+    async with streams.accepting() as server:
+        host, port = server.endpoint.address[:2]
+        async with RogueClient(f"{host}:{port}", streams.honest("b")) as rogue:
+            assert await rogue.outcome() is None
+            number = rogue.connection.largest_received
+            several = frames.ack([range(number, number + 1)]) * 20 + bytes(1000)
+            await rogue.flood(several for _ in range(30))
+            assert rogue.connection.closed is not None
+            assert rogue.connection.closed.code == TransportCode.PROTOCOL_VIOLATION
+
+
+async def test_one_ack_frame_in_a_packet_is_no_flood() -> None:
+    """As many packets with one each are what a connection consists of."""
+    async with streams.accepting() as server:
+        host, port = server.endpoint.address[:2]
+        async with RogueClient(f"{host}:{port}", streams.honest("b")) as rogue:
+            assert await rogue.outcome() is None
+            number = rogue.connection.largest_received
+            await rogue.flood(frames.ack([range(number, number + 1)]) + bytes(1000) for _ in range(600))
+            assert rogue.connection.closed is None
 
 
 def test_aioquic_still_takes_any_acknowledgement() -> None:

@@ -1,0 +1,84 @@
+"""Frames that cost more to handle than to send: so many for the bytes they come in, and so many a second."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from aioquic.buffer import Buffer
+from aioquic.quic.connection import NetworkAddress, QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.packet import QuicErrorCode
+
+from tndrl.transport._aioquic.reassembly import crypto_buffer_exceeded
+
+BYTES_PER_FRAME = 24
+"""A datagram pays for its frames with its bytes. The smallest that there is pays for one."""
+
+PER_SECOND = 5_000
+"""Frames that are free in each second, and at once: limits raised, streams ended, PINGs."""
+
+HANDSHAKE_FRAMES = 512
+"""Frames of a whole handshake: the largest certificate fills some 60 packets, and each may be sent again."""
+
+STEP = 256
+"""Frames after which is looked whether they were too many."""
+
+
+class FrameAllowance:
+    """How many frames a peer may send: a bucket that time and bytes fill and frames empty."""
+
+    def __init__(self) -> None:
+        self._left = float(PER_SECOND)
+        self._at: float | None = None
+        self._bytes = 0
+        self._frames = 0
+
+    def covers(self, frames: int, received: int, now: float) -> bool:
+        """Return whether a peer may have sent so many frames in so many bytes, both counted from the beginning."""
+        elapsed = now - (now if self._at is None else self._at)
+        earned = elapsed * PER_SECOND + (received - self._bytes) / BYTES_PER_FRAME
+        self._left = min(self._left + earned, PER_SECOND) - (frames - self._frames)
+        self._at, self._bytes, self._frames = now, received, frames
+        return self._left >= 0
+
+
+FrameHandler = Callable[[QuicReceiveContext, int, Buffer], None]
+
+
+class FloodGuard(QuicConnection):
+    """Closes the connection of a peer whose frames are out of all proportion (RFC 9000 section 21.9)."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._received_bytes = 0
+        self._frames = 0
+        self._look_at = HANDSHAKE_FRAMES
+        self._allowance = FrameAllowance()
+        handlers = self._QuicConnection__frame_handlers  # type: ignore[attr-defined]
+        for kind, (handler, epochs) in handlers.items():
+            handlers[kind] = (partial(self._handle_frame, handler), epochs)
+
+    def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
+        """Handle one datagram, whose bytes pay for its frames."""
+        self._received_bytes += len(data)
+        super().receive_datagram(data, addr, now)
+
+    def _handle_frame(
+        self, handler: FrameHandler, context: QuicReceiveContext, frame_type: int, buf: Buffer
+    ) -> None:
+        self._frames += 1
+        if self._frames > self._look_at:
+            self._look(frame_type, context.time)
+        handler(context, frame_type, buf)
+
+    def _look(self, frame_type: int, now: float) -> None:
+        if not self._handshake_complete:
+            raise crypto_buffer_exceeded(f"more than {HANDSHAKE_FRAMES} frames in a handshake")
+        self._look_at = self._frames + STEP
+        if not self._allowance.covers(self._frames, self._received_bytes, now):
+            raise QuicConnectionError(
+                error_code=QuicErrorCode.PROTOCOL_VIOLATION,
+                frame_type=frame_type,
+                reason_phrase="far more frames than the bytes and the time they came in are worth",
+            )
