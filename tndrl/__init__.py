@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tndrl.node.peer import connect as connect
     from tndrl.transport.dialer import MuxDialer as MuxDialer
     from tndrl.transport.listener import MuxListener as MuxListener
+    from tndrl.transport.priority import Priority as Priority
     from tndrl.transport.registry import PeerIdentity as PeerIdentity
     from tndrl.transport.registry import peer_identity as peer_identity
     from tndrl.transport.stream_type import StreamType as StreamType
@@ -30,6 +31,7 @@ _HOME = {
     "Node": "tndrl.node.node",
     "Peer": "tndrl.node.peer",
     "PeerIdentity": "tndrl.transport.registry",
+    "Priority": "tndrl.transport.priority",
     "StreamType": "tndrl.transport.stream_type",
     "TndrlError": "tndrl.errors",
     "connect": "tndrl.node.peer",

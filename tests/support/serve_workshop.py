@@ -1,7 +1,11 @@
-"""``tndrl serve`` with the workshop under 0x10: the arguments are those of the command."""
+"""``tndrl serve`` with the workshop under 0x10: the arguments are those of the command.
+
+The variable ``WORKSHOP_PRIORITY`` is the class of its answers.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,7 +22,8 @@ class WorkshopNode(tndrl.Node):
 
     def __init__(self, config: tndrl.Config) -> None:
         super().__init__(config)
-        self.add_service(TYPE, Workshop().add_to)
+        priority = tndrl.Priority[os.environ.get("WORKSHOP_PRIORITY", "MEDIUM")]
+        self.add_service(TYPE, Workshop().add_to, priority=priority)
 
 
 tndrl.Node = WorkshopNode

@@ -16,6 +16,7 @@ NAMES = {
     "Node",
     "Peer",
     "PeerIdentity",
+    "Priority",
     "StreamType",
     "TndrlError",
     "connect",

@@ -34,6 +34,7 @@ from tndrl.transport.grpc_server import GrpcServer, Register
 from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
+from tndrl.transport.priority import Priority
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.stream_type import StreamType, type_name, validate_user_type
 
@@ -64,6 +65,16 @@ class StopRequest:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Service:
+    """A user's service, and how it is served."""
+
+    register: Register
+    max_message: int
+    priority: Priority
+    idempotent: frozenset[str]
+
+
 class Node:
     """Serves Control, an agent and the services added to it, to peers whose certificates it verifies.
 
@@ -86,7 +97,7 @@ class Node:
         self._listener: MuxListener | None = None
         self._dialer: MuxDialer | None = None
         self._control: GrpcServer | None = None
-        self._services: dict[int, tuple[Register, int, frozenset[str]]] = {}
+        self._services: dict[int, _Service] = {}
         self._servers: dict[int, GrpcServer] = {}
         self._executor = executor
         self._agent: AgentService | None = None
@@ -111,6 +122,7 @@ class Node:
         *,
         max_message: int | None = None,
         idempotent: Iterable[str] = (),
+        priority: Priority = Priority.MEDIUM,
     ) -> None:
         """Serve what ``register`` adds to a grpc.aio server, on streams of ``stream_type`` (0x10 to 0xef).
 
@@ -118,14 +130,19 @@ class Node:
         ``idempotent`` are methods, written as ``/package.Service/Method``, that may run twice without harm: a call of
         one that comes with the first packets of a resumed connection is answered at once, every other when the
         handshake is confirmed.
+        ``priority`` is the class that its answers are in: where the network is slow, lower ones wait for it.
         Raises UsageError for a type that is not free, one that is taken, and once the node has been started.
         """
         if self._runner is not None:
             raise UsageError("add services before the node is started")
         if validate_user_type(stream_type) in self._services:
             raise UsageError(f"stream type {stream_type:#04x} has a service already")
-        longest = max_message or self.config.limits.message
-        self._services[stream_type] = (register, longest, idempotent_methods(stream_type, idempotent))
+        self._services[stream_type] = _Service(
+            register,
+            max_message or self.config.limits.message,
+            priority,
+            idempotent_methods(stream_type, idempotent),
+        )
 
     async def serve(self) -> bool:
         """Start, serve until stopped, and return whether running calls could finish.
@@ -328,18 +345,16 @@ class Node:
 
     async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
         assert self._listener is not None
-        for stream_type, (register, max_message, idempotent) in self._services.items():
-            await self._start_server(
-                stream_type,
-                GrpcServer(
-                    type_name(stream_type),
-                    directory / f"{stream_type:02x}",
-                    register,
-                    interceptors=[PeerInterceptor(self._calls, idempotent)],
-                    max_message=max_message,
-                    limits=self.config.limits,
-                ),
+        for stream_type, service in self._services.items():
+            server = GrpcServer(
+                type_name(stream_type),
+                directory / f"{stream_type:02x}",
+                service.register,
+                interceptors=[PeerInterceptor(self._calls, service.idempotent)],
+                max_message=service.max_message,
+                limits=self.config.limits,
             )
+            await self._start_server(stream_type, server, service.priority)
         if self._executor is not None or self.config.llm.provider is not None:
             await self._start_agent(directory)
         self._control = GrpcServer(
@@ -370,11 +385,13 @@ class Node:
         server = self._agent.server(directory / "agent", self._agent_calls, self.config.limits.message)
         await self._start_server(StreamType.A2A, server)
 
-    async def _start_server(self, stream_type: int, server: GrpcServer) -> None:
+    async def _start_server(
+        self, stream_type: int, server: GrpcServer, priority: Priority | None = None
+    ) -> None:
         assert self._listener is not None
         await server.start()
         self._servers[stream_type] = server
-        self._listener.bind(stream_type, server.path, holds_calls=True)
+        self._listener.bind(stream_type, server.path, holds_calls=True, priority=priority)
 
     async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
         """Refuse what is new, let run what runs, and stop Control last: after it, only what must be cut is left."""

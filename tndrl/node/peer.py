@@ -14,6 +14,7 @@ from tndrl.config import Config, load_config, parse_address
 from tndrl.errors import ConfigError, TndrlError
 from tndrl.node.trust import load_credentials, quic_settings
 from tndrl.transport.dialer import MuxDialer, Target
+from tndrl.transport.priority import Priority
 from tndrl.transport.tickets import MemoryTickets, TicketStore
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Peer:
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
         idempotent: Iterable[str] = (),
+        priority: Priority | None = None,
     ) -> grpc.aio.Channel:
         """Return a channel to the peer's services of ``stream_type``, for ordinary generated stubs.
 
@@ -48,9 +50,16 @@ class Peer:
         the running event loop and closes with the peer. ``options`` (channel arguments) and ``interceptors`` are
         grpcio's. ``idempotent`` are methods, written as ``/package.Service/Method``, that may run twice without
         harm: their calls go out with the first packets of a resumed connection. Those of Control and A2A are known.
+        ``priority`` is the class that what we send is in: where the network is slow, lower ones wait for it. None is
+        CRITICAL for Control and MEDIUM for all others.
         """
         return self._dialer.channel(
-            self._target, stream_type, options=options, interceptors=interceptors, idempotent=idempotent
+            self._target,
+            stream_type,
+            options=options,
+            interceptors=interceptors,
+            idempotent=idempotent,
+            priority=priority,
         )
 
     @asynccontextmanager

@@ -20,6 +20,7 @@ from tndrl.transport.early import EarlyGate
 from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.loop_bound import LoopBoundChannel
+from tndrl.transport.priority import Priority, priority_of
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
 from tndrl.transport.stream import ByteStream
@@ -34,6 +35,9 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
 )
+
+_Key = tuple[Target, int, Priority | None]
+"""What channels share a local socket: the peer, the type and the class of their streams."""
 
 
 class MuxDialer:
@@ -68,8 +72,8 @@ class MuxDialer:
         self._is_early = limit > 0 and settings.early_data  # whether any stream may be
         # What grpcio calls a back-off is also how long it waits for the first bytes of a connection: our dial and more.
         self._patience = ("grpc.min_reconnect_backoff_ms", int(1000 * (connect_timeout + REFUSAL_TIMEOUT)))
-        self._sockets: dict[tuple[Target, int], ChannelSocket] = {}
-        self._gates: dict[tuple[Target, int], EarlyGate] = {}
+        self._sockets: dict[_Key, ChannelSocket] = {}
+        self._gates: dict[_Key, EarlyGate] = {}
         self._channels: set[LoopBoundChannel] = set()
         self._channels_made = 0
         self._directory: Path | None = None
@@ -132,12 +136,15 @@ class MuxDialer:
         """
         await self._connections.probe(target, timeout)
 
-    async def open_stream(self, target: Target, stream_type: int) -> QuicStream:
+    async def open_stream(
+        self, target: Target, stream_type: int, *, priority: Priority | None = None
+    ) -> QuicStream:
         """Open a stream of ``stream_type`` to ``target``; dials if there is no connection with room for it.
 
-        Raises as :meth:`dial`, and StreamRefusedError where the peer allows no more streams.
+        ``priority`` is the class that its bytes are sent in, None the one of its type. Raises as :meth:`dial`, and
+        StreamRefusedError where the peer allows no more streams.
         """
-        stream, _session = await self._begin(target, stream_type, None)
+        stream, _session = await self._begin((target, stream_type, priority), None)
         return stream
 
     def rebind(self) -> None:
@@ -155,22 +162,23 @@ class MuxDialer:
         options: Sequence[tuple[str, Any]] = (),
         interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
         idempotent: Iterable[str] = (),
+        priority: Priority | None = None,
     ) -> grpc.aio.Channel:
         """Return a gRPC channel on a stream of ``stream_type`` to ``target``.
 
         It connects with the first call, and again after a loss. It belongs to this event loop and is closed with
         the dialer. ``options`` and ``interceptors`` are grpcio's. ``idempotent`` are methods, written as
         ``/package.Service/Method``, that may run twice without harm: their calls may go out with the first packets of
-        a resumed connection. Those of Control and A2A are known.
+        a resumed connection. Those of Control and A2A are known. ``priority`` is as in :meth:`open_stream`.
         """
         group, directory = self._group(), self._directory
         assert directory is not None
-        key = (target, stream_type)
+        key = (target, stream_type, priority)
         known = idempotent_methods(stream_type, idempotent)
         if key not in self._sockets:
             early = self._gates[key] = EarlyGate()
             self._sockets[key] = ChannelSocket(
-                directory / str(len(self._sockets)), lambda: self._open(target, stream_type, early), group
+                directory / str(len(self._sockets)), lambda: self._open(key, early), group
             )
         self._channels_made += 1
         # grpcio's channels share a connection where all their arguments are equal: one stream for each of ours.
@@ -198,15 +206,15 @@ class MuxDialer:
             raise UsageError("the dialer is closed, or was never entered with 'async with'")
         return self._tasks
 
-    async def _open(self, target: Target, stream_type: int, early: EarlyGate) -> ByteStream:
+    async def _open(self, key: _Key, early: EarlyGate) -> ByteStream:
         """Open a stream that may be early: its gate holds what must not be."""
-        stream, session = await self._begin(target, stream_type, early)
+        stream, session = await self._begin(key, early)
         return early.guard(stream, session)
 
-    async def _begin(
-        self, target: Target, stream_type: int, early: EarlyGate | None
-    ) -> tuple[QuicStream, Session]:
+    async def _begin(self, key: _Key, early: EarlyGate | None) -> tuple[QuicStream, Session]:
+        target, stream_type, priority = key
         session = await self._connections.acquire(target, early=early)
         stream = session.open_stream()
+        stream.prioritize(priority_of(stream_type) if priority is None else priority)
         await stream.send(bytes([stream_type]))
         return stream, session

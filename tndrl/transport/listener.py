@@ -29,6 +29,7 @@ from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, fo
 from tndrl.transport.h2_guard import ViolationError
 from tndrl.transport.identity import ClientPolicy, IsRevoked, never_revoked
 from tndrl.transport.inbound import Watch, carry, read_preface
+from tndrl.transport.priority import Priority, priority_of
 from tndrl.transport.quic_stream import Connection, QuicStream
 from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.registry import PeerIdentity
@@ -81,6 +82,7 @@ class MuxListener:
         self._tickets = IssuedTickets(limit) if limit else None
         self._backends: dict[int, str] = {}
         self._holding: set[int] = set()  # types whose backends hold calls that must not be early data
+        self._priorities: dict[int, Priority] = {}
         self._refusals: dict[int, str] = {}
         self._bridges: dict[QuicStream, tuple[int, http2.FrameGate]] = {}
         self._counters: Counter[str] = Counter()
@@ -112,13 +114,22 @@ class MuxListener:
         tickets = self._tickets.counters if self._tickets is not None else Counter()
         return {**endpoint, **self._counters, **tickets, **now}
 
-    def bind(self, stream_type: int, backend: str, *, holds_calls: bool = False) -> None:
+    def bind(
+        self,
+        stream_type: int,
+        backend: str,
+        *,
+        holds_calls: bool = False,
+        priority: Priority | None = None,
+    ) -> None:
         """Send streams of ``stream_type`` to the gRPC server that listens on the unix socket ``backend``.
 
         ``holds_calls`` says that it has a PeerInterceptor, which holds calls that came as early data and may not; to
-        any other server, streams are passed on once the handshake is confirmed.
+        any other server, streams are passed on once the handshake is confirmed. ``priority`` is the class that its
+        answers are sent in, None the one of its type.
         """
         self._backends[stream_type] = backend
+        self._priorities[stream_type] = priority_of(stream_type) if priority is None else priority
         if holds_calls:
             self._holding.add(stream_type)
 
@@ -239,6 +250,7 @@ class MuxListener:
             if stream_type not in self._backends:
                 self._reset(stream, ErrorCode.UNKNOWN_STREAM_TYPE, f"unknown type {stream_type:#04x}")
                 return
+            stream.prioritize(self._priorities[stream_type])
             await read_preface(stream, self._request_timeout)
             if stream_type in self._refusals:
                 await self._turn_away(stream, self._refusals[stream_type])

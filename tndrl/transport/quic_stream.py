@@ -10,6 +10,7 @@ from pki.spiffe import SpiffeId
 from tndrl.errors import StreamResetError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport.codes import ErrorCode, code_name
+from tndrl.transport.priority import Priority
 from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
 
 SEND_HIGH_WATER = 1024 * 1024
@@ -68,6 +69,10 @@ class QuicStream(ByteStream):
     def __repr__(self) -> str:
         state = repr(self._failure) if self._failure else "open"
         return f"<QuicStream {self.stream_id} of {self.session.label}, {state}>"
+
+    def prioritize(self, priority: Priority) -> None:
+        """Send this stream's bytes with those of a class of streams."""
+        self._quic.prioritize(self.stream_id, priority)
 
     async def receive(self, limit: int = CHUNK) -> bytes:
         """Return what the peer sent; passing it on is what grants the peer more (RFC 9000 section 4)."""

@@ -28,6 +28,7 @@ from tndrl.transport._aioquic.migration import Migration
 from tndrl.transport._aioquic.new_path import NewPath
 from tndrl.transport._aioquic.pacing import Pacing
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
+from tndrl.transport._aioquic.priority import StreamPriorities
 from tndrl.transport._aioquic.probes import PersistentProbes
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
 from tndrl.transport._aioquic.silence import AskAfterSilence
@@ -70,6 +71,7 @@ class AuthenticatedConnection(
     AskAfterSilence,
     PersistentProbes,
     NewPath,
+    StreamPriorities,
     PathMtuDiscovery,
     Pacing,
     ResetTokens,
