@@ -59,30 +59,6 @@ async def test_more_paths_than_are_remembered(short_dir: Path) -> None:
         assert node.stats()["handshakes_completed"] == 1
 
 
-@pytest.mark.serial
-@pytest.mark.parametrize("way", ["down", "both"])
-@pytest.mark.parametrize(
-    ("pieces", "every", "rate"), [(50, 0.3, 8e6), pytest.param(500, 5.0, 4e6, marks=pytest.mark.long)]
-)
-async def test_rebinding_during_a_transfer(
-    short_dir: Path, way: str, pieces: int, every: float, rate: float
-) -> None:
-    """Ten megabytes arrive whole while the NAT takes another port or address every few seconds (QUIC-10)."""
-    work = Work(material=bytes(20_000), pieces=pieces)
-    made = Link(1, rate=rate, queue=64, delay=0.005, rebind=every)
-    async with (
-        behind(short_dir, lambda address: UdpLink(address, made)) as (node, peer, link),
-        asyncio.timeout(120),
-    ):
-        stub = stub_of(peer)
-        received = stub.MakeMany(work) if way == "down" else stub.Exchange(iter([work] * pieces))
-        sizes = [len(piece.material) async for piece in received]
-        assert sum(sizes) == 20_000 * pieces
-        assert link.rebindings >= 1
-        assert node.stats()["handshakes_completed"] == 1
-        assert peer.failure is None
-
-
 @pytest.mark.parametrize("seen", [1, 2, 3, 5, 8])
 async def test_rebinding_during_the_handshake(short_dir: Path, seen: int) -> None:
     """A NAT that changes its mind in the middle of the handshake costs nothing but time (QUIC-10)."""

@@ -159,7 +159,7 @@ class Endpoint:
         before, self._udp = self._udp, self._own(sock)
         before.close()
         for session in self.sessions:
-            session.migrate()
+            session.migrate(new_host=False)
 
     def close(self, code: int = ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close every session with ``code`` and ``reason``, then the socket."""
@@ -221,7 +221,7 @@ class Endpoint:
             before, self._sources[session] = self._sources[session], source
             if before not in (None, source):
                 self.counters["migrations"] += 1
-                session.migrate()
+                session.migrate(new_host=True)
 
     # private
 

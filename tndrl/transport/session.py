@@ -254,10 +254,10 @@ class Session:
         self._doubt = self._loop.call_later(DOUBT_TIMEOUT, self._settle_doubt, failure)
         self.flush_soon()
 
-    def migrate(self) -> None:
-        """Go on from another address of ours; during the handshake as if nothing had happened (RFC 9000 section 9)."""
+    def migrate(self, *, new_host: bool) -> None:
+        """Go on from another port or host of ours (RFC 9000 section 9); in a handshake as if nothing had happened."""
         if self._confirmed and not self.is_closed:
-            self._quic.migrate(self._loop.time())
+            self._quic.migrate(self._loop.time(), new_host=new_host)
             self._quic.search_anew()
         self.flush()
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from aioquic import tls
-from aioquic.quic.connection import QuicConnection, QuicNetworkPath
+from aioquic.quic.connection import QuicNetworkPath
 from aioquic.quic.packet_builder import QuicDeliveryState, QuicPacketBuilder
 from aioquic.quic.recovery import QuicPacketSpace
 
+from tndrl.transport._aioquic.new_path import NewPath
 
-class Migration(QuicConnection):
+
+class Migration(NewPath):
     """Goes on from a new address with a new connection ID, and asks the peer whether it is heard there."""
 
     def __init__(self, **options: Any) -> None:
@@ -30,8 +32,10 @@ class Migration(QuicConnection):
         """Whether the peer has answered from where we are now, or we have not moved."""
         return not self._challenge_due and not self._network_paths[0].local_challenges
 
-    def migrate(self, now: float) -> None:
+    def migrate(self, now: float, *, new_host: bool) -> None:
         """Send from a new address from now on. The handshake must be confirmed (RFC 9000 section 9).
+
+        With a ``new_host``, not another port only, round trips and congestion are measured anew (section 9.4).
 
         The peer must not be able to link both addresses by an ID (section 9.5). What was on its way is sent again: the
         old address may be gone, and the answers with it.
@@ -43,6 +47,8 @@ class Migration(QuicConnection):
         self._loss._on_packets_lost(
             congestion_event=False, now=now, packets=tuple(space.sent_packets.values()), space=space
         )
+        if new_host:
+            self._forget_measurements()
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         if self._challenge_due:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 from inspect import signature
 
+import pytest
 from aioquic.quic.connection import QuicConnection
 from aioquic.quic.recovery import QuicPacketRecovery
 
@@ -83,6 +84,19 @@ async def test_what_was_on_its_way_is_sent_again_at_once() -> None:
         client._loss._pto_count = 5
         assert client.is_unanswered
         assert not client._ping_pending
-        client.migrate(now)
+        client.migrate(now, new_host=False)
         assert client._ping_pending == [7]
         assert not client.is_unanswered
+
+
+@pytest.mark.parametrize("new_host", [False, True])
+async def test_another_host_is_measured_anew(new_host: bool) -> None:
+    """From another port the path is taken for the same, from another host for an unknown one (RFC 9000 section 9.4)."""
+    async with streams.connected() as quic:
+        await quic.exchange()
+        recovery = quic.client._quic._loss
+        recovery._cc.congestion_window = 1_000_000
+        quic.client.migrate(new_host=new_host)
+        assert recovery._rtt_initialized is not new_host
+        assert (recovery.congestion_window < 1_000_000) is new_host
+        await quic.exchange()
