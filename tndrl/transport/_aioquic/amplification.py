@@ -6,11 +6,17 @@ proof of whatever address stands on it: a client could have its handshake sent t
 
 from __future__ import annotations
 
+from typing import Any
+
 from aioquic.quic.connection import NetworkAddress, QuicConnection
 
 
 class AntiAmplification(QuicConnection):
-    """Closes silently where there is no room for more, and keeps a handshake at the address where it began."""
+    """Closes silently where there is no room for more, and has a handshake prove no address but where it began."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._began_at: NetworkAddress | None = None  # where the first authentic packet came from
 
     @property
     def has_begun(self) -> bool:
@@ -18,9 +24,17 @@ class AntiAmplification(QuicConnection):
         return self._remote_initial_source_connection_id is not None
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
-        """Handle one datagram, unless the handshake would move with it (RFC 9000 section 9)."""
-        if self._handshake_confirmed or not self.has_begun or addr == self._network_paths[0].addr:
-            super().receive_datagram(data, addr, now)
+        """Handle one datagram. A handshake may move, as when a NAT changes its mind, to where little is sent.
+
+        There only a PATH_RESPONSE proves the address (RFC 9000 section 8.2), when the handshake is complete.
+        """
+        handshaking = not self._handshake_confirmed
+        super().receive_datagram(data, addr, now)
+        if self._began_at is None and self.has_begun:
+            self._began_at = addr
+        if handshaking and not self._is_client:
+            for path in self._network_paths:
+                path.is_validated = path.is_validated and path.addr == self._began_at
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """Return what is to be sent; a CONNECTION_CLOSE for which there is no room is left out."""
