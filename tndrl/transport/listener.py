@@ -28,6 +28,7 @@ from tndrl.transport.confirmation import Confirmation
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
 from tndrl.transport.h2_guard import ViolationError
 from tndrl.transport.identity import ClientPolicy, IsRevoked, never_revoked
+from tndrl.transport.identity_cap import IdentityCap
 from tndrl.transport.inbound import Watch, carry, read_preface
 from tndrl.transport.priority import Priority, priority_of
 from tndrl.transport.quic_stream import Connection, QuicStream
@@ -88,6 +89,8 @@ class MuxListener:
         self._counters: Counter[str] = Counter()
         self._watch = Watch(self._settings.limits, request_timeout)
         self._confirmed: set[Session] = set()
+        self._cap: IdentityCap[Session] = IdentityCap(self._settings.limits.connections_per_identity)
+        self._waiting: dict[object, asyncio.Task[None]] = {}  # for room under the cap
         self._endpoint: Endpoint | None = None
         self._directory: Path | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -215,12 +218,33 @@ class MuxListener:
     # Called by the endpoint's sessions
 
     def _handle_confirmed(self, session: Session) -> None:
+        if self._cap.enter(session):
+            self._welcome(session)
+            return
+        assert self._tasks is not None
+        self._waiting[session] = self._tasks.create_task(self._make_room(session), name="make room")
+
+    async def _make_room(self, session: Session) -> None:
+        try:
+            if await self._cap.make_room(session):
+                self._welcome(session)
+            elif not session.is_closed:
+                most = self._settings.limits.connections_per_identity
+                self._counters["connections_refused"] += 1
+                session.refuse(
+                    f"{session.peer_id} has {most} connections here, which all live (limits.connectionsPerIdentity)"
+                )
+        finally:
+            del self._waiting[session]
+
+    def _welcome(self, session: Session) -> None:
         self._confirmed.add(session)
         self._counters["handshakes_completed"] += 1
         logger.info("%s connected from %s", session.peer_id, session.label)
 
     def _handle_closed(self, session: Session) -> None:
         failure = session.failure
+        self._cap.leave(session)
         if session in self._confirmed:
             self._confirmed.discard(session)
             logger.info("%s at %s is gone: %s", session.peer_id, session.label, failure)
@@ -244,6 +268,8 @@ class MuxListener:
 
     async def _serve(self, stream: QuicStream) -> None:
         try:
+            if (waiting := self._waiting.get(stream.session)) is not None:
+                await asyncio.wait({waiting})
             stream_type = await self._read_type(stream)
             if stream_type is None:
                 return

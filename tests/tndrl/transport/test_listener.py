@@ -14,10 +14,12 @@ from pki.spiffe import IdPattern
 from rogue.peer import Peer, RogueClient
 from support import streams
 from support.streams import ECHO_TYPE, Echo, RawClient
+from tndrl.config import LimitsConfig
 from tndrl.errors import ConfigError, UsageError
-from tndrl.transport import http2, udp_options
+from tndrl.transport import http2, identity_cap, udp_options
 from tndrl.transport import listener as listener_module
-from tndrl.transport.codes import ErrorCode
+from tndrl.transport.codes import ErrorCode, TransportCode
+from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.quic_stream import SEND_HIGH_WATER
 
@@ -206,6 +208,47 @@ async def test_only_who_is_allowed_may_connect(short_dir: Path, caplog: pytest.L
         assert listener.stats()["handshakes_refused.access_denied"] == 1
     assert "spiffe://tndrl/node/friend-1 connected from" in caplog.text
     assert "not in server.allow" in caplog.text
+
+
+# QUIC-22: connections of one identity
+
+
+def capped(most: int) -> QuicSettings:
+    """Return settings under which an identity may have so many connections."""
+    return QuicSettings(limits=LimitsConfig(connections_per_identity=most))
+
+
+async def test_one_identity_has_so_many_connections(short_dir: Path) -> None:
+    """The one above the cap is refused with the limit; those there are, and other identities, live on."""
+    async with streams.listening(short_dir, settings=capped(2)) as (listener, _echo):
+        async with RawClient(listener.address) as one, RawClient(listener.address) as two:
+            async with RogueClient(listener.address, streams.honest("raw")) as three:
+                closed = await three.closed()
+                assert closed.code == TransportCode.CONNECTION_REFUSED
+                assert "spiffe://tndrl/node/raw has 2 connections" in closed.reason
+                assert "limits.connectionsPerIdentity" in closed.reason
+            async with RawClient(listener.address, "another") as other:
+                for peer in (one, two, other):
+                    await streams.echoes(peer, 0)
+        assert listener.stats()["connections_refused"] == 1
+
+
+async def test_a_dead_connection_makes_room(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer whose old connection is silent gets a new one, on which nothing is served before that is clear."""
+    monkeypatch.setattr(identity_cap, "ANSWER_TIMEOUT", 0.3)
+    async with (
+        streams.listening(short_dir, settings=capped(1)) as (listener, echo),
+        RawClient(listener.address) as dead,
+    ):
+        (before,) = listener.sessions
+        dead.connection.receive_datagram = lambda *_: None
+        async with RawClient(listener.address) as fresh:
+            echoed = asyncio.ensure_future(streams.echoes(fresh, 0))
+            await streams.until(lambda: listener._waiting)
+            assert echo.opened == 0
+            await echoed
+            assert before.is_closed
+            assert len(listener.sessions) == 1
 
 
 async def test_closing_tells_code_and_reason(short_dir: Path) -> None:
