@@ -35,6 +35,9 @@ _numbers = itertools.count(1)
 DOUBT_TIMEOUT = 1.0
 """Seconds a peer has to answer a PING when its host says that its port is closed."""
 
+TIMER_SLACK = 0.0005
+"""Seconds by which a timer counts as due, so that the loop is not asked to wait for less than it can."""
+
 
 class Datagrams(Protocol):
     """What a session needs of the socket it lives on."""
@@ -101,7 +104,7 @@ class Session:
         self._handshake_step: object = None
         self._handshake_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at: float | None = None
+        self._due: float | None = None  # when aioquic wants its timer to fire, which is not before ``_timer``
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
@@ -236,9 +239,18 @@ class Session:
         if not self._notice_close():
             self._note_progress()
             self._note_reset_token()
-            for stream in tuple(self._blocked):
-                stream.on_flushed()
+            self._let_senders_go_on()
         self._set_timer()
+
+    def react(self) -> None:
+        """Act on what was received, and flush when those that it woke have had their turn: they may answer."""
+        self._handle_events()
+        self._let_senders_go_on()
+        self.flush_soon()
+
+    def _let_senders_go_on(self) -> None:
+        for stream in tuple(self._blocked):
+            stream.on_flushed()
 
     def flush_soon(self) -> None:
         """Flush once, when the running callbacks are done."""
@@ -410,20 +422,25 @@ class Session:
         self._endpoint.discard(self)
 
     def _set_timer(self) -> None:
-        at = None if self._released or not self._quic.has_path else self._quic.get_timer()
-        if at == self._timer_at and self._timer is not None:
-            return
-        if self._timer is not None:
+        due = None if self._released or not self._quic.has_path else self._quic.get_timer()
+        self._due = due
+        # A timer that fires too early is set anew then, which is cheaper than to move it with every packet.
+        if self._timer is not None and (due is None or due < self._timer.when()):
             self._timer.cancel()
-        self._timer = None if at is None else self._loop.call_at(at, self._handle_timer)
-        self._timer_at = at
+            self._timer = None
+        if self._timer is None and due is not None:
+            self._timer = self._loop.call_at(due, self._handle_timer)
 
     def _handle_timer(self) -> None:
         self._timer = None
-        self._quic.handle_timer(now=max(self._timer_at or 0.0, self._loop.time()))
-        if self._quic.is_unanswered:
-            self._endpoint.unanswered(self)
-        self.flush()
+        now, due = self._loop.time(), self._due
+        if due is None or due <= now + TIMER_SLACK:
+            self._quic.handle_timer(now=now if due is None else max(due, now))
+            if self._quic.is_unanswered:
+                self._endpoint.unanswered(self)
+            self.flush()
+        else:
+            self._timer = self._loop.call_at(due, self._handle_timer)
 
     def _arm_keepalive(self) -> None:
         self._keepalive_timer = self._loop.call_later(self.keepalive, self._send_keepalive)

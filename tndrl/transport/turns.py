@@ -35,7 +35,7 @@ class Receiver(Protocol):
     def receive_datagram(self, data: bytes, address: Address) -> None:
         """Take one datagram."""
 
-    def flush(self) -> None:
+    def react(self) -> None:
         """Act on those taken."""
 
 
@@ -104,4 +104,4 @@ class Turns:
                 break
             if self._clock() >= ends:
                 break
-        receiver.flush()
+        receiver.react()

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable
 from pathlib import Path
 
 from tndrl.errors import StreamClosedError, StreamResetError, UsageError
@@ -58,7 +57,12 @@ class UnixStream(ByteStream):
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._loop = asyncio.get_running_loop()
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._reader: asyncio.Future[bytes] | None = None  # whoever waits for something to read
+        self._wanted = 0  # how much of it
+        self._is_watched = False  # whether the loop tells when there is something
+        self._drained = False  # the last read took all there was
+        self._held = b""  # what was read for somebody who was cancelled
+        self._writers: set[asyncio.Future[None]] = set()
         self._eof_sent = False
         self._failure: StreamClosedError | None = None  # of both directions
         self._send_failure: StreamClosedError | None = None
@@ -79,15 +83,64 @@ class UnixStream(ByteStream):
 
     async def receive(self, limit: int = CHUNK) -> bytes:
         """Return what the other end sent."""
-        while True:
-            if self._failure is not None:
-                raise self._failure
+        if self._held:
+            data, self._held = self._held[:limit], self._held[limit:]
+            return data
+        size = min(limit, RECEIVE_SIZE)
+        if not self._drained:
+            self._raise_if_failed()
             try:
-                return self._socket.recv(min(limit, RECEIVE_SIZE))
+                return self._read(size)
             except BlockingIOError:
-                await self._ready(self._loop.add_reader, self._loop.remove_reader)
-            except OSError:
-                self._failure = _reset(remote=True)
+                self._drained = True
+        return await self._next(size)
+
+    def _read(self, size: int) -> bytes:
+        """Read once; raises BlockingIOError if nothing is there, and the failure of the stream."""
+        try:
+            data: bytes = self._socket.recv(size)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self._failure = _reset(remote=True)
+            raise self._failure from None
+        self._drained = 0 < len(data) < size
+        return data
+
+    async def _next(self, size: int) -> bytes:
+        """Wait for something to read. The socket stays watched: to watch it anew for each message costs more."""
+        self._raise_if_failed()
+        if not self._is_watched:
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
+            self._is_watched = True
+        self._wanted, waiter = size, self._loop.create_future()
+        self._reader = waiter
+        try:
+            data: bytes = await waiter
+            return data
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._held = waiter.result()
+            raise
+        finally:
+            self._reader = None
+
+    def _on_readable(self) -> None:
+        waiter = self._reader
+        if waiter is None or waiter.done():
+            self._unwatch()  # nobody wants it now
+            return
+        try:
+            waiter.set_result(self._read(self._wanted))
+        except BlockingIOError:
+            return
+        except StreamClosedError as error:
+            waiter.set_exception(error)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._socket.fileno())
 
     async def send(self, data: bytes) -> None:
         """Send all of ``data``."""
@@ -99,7 +152,7 @@ class UnixStream(ByteStream):
             try:
                 rest = rest[self._socket.send(rest) :]
             except BlockingIOError:
-                await self._ready(self._loop.add_writer, self._loop.remove_writer)
+                await self._writable()
             except OSError:
                 self._send_failure = _reset(remote=True)
         self._raise_if_unsendable()
@@ -128,25 +181,31 @@ class UnixStream(ByteStream):
         self._close()
 
     def _close(self) -> None:
-        for waiter in self._waiting:
-            if not waiter.done():
-                waiter.set_result(None)
+        if self._reader is not None and not self._reader.done():
+            assert self._failure is not None
+            self._reader.set_exception(self._failure)
+        for waiter in self._writers:
+            _wake(waiter)
         if (fd := self._socket.fileno()) != -1:
-            self._loop.remove_reader(fd)
+            self._unwatch()
             self._loop.remove_writer(fd)
             self._socket.close()
 
-    async def _ready(self, watch: Callable[..., object], unwatch: Callable[[int], object]) -> None:
-        """Wait until the socket can be read or written, or is closed."""
+    async def _writable(self) -> None:
+        """Wait until the socket can be written, or is closed."""
         fd, waiter = self._socket.fileno(), self._loop.create_future()
-        self._waiting.add(waiter)
-        watch(fd, _wake, waiter)
+        self._writers.add(waiter)
+        self._loop.add_writer(fd, _wake, waiter)
         try:
             await waiter
         finally:
-            self._waiting.discard(waiter)
+            self._writers.discard(waiter)
             if self._socket.fileno() == fd:
-                unwatch(fd)
+                self._loop.remove_writer(fd)
+
+    def _raise_if_failed(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     def _raise_if_unsendable(self) -> None:
         if (failure := self._failure or self._send_failure) is not None:

@@ -233,3 +233,30 @@ async def test_late_bytes_of_a_forgotten_stream_are_dropped(quic: streams.Quic) 
         await near.send(b"later")
     assert quic.server.streams == 0
     assert quic.client.is_connected
+
+
+async def test_a_timer_that_fires_too_early_is_set_anew() -> None:
+    """A timer is not moved when its time has become a later one; when it fires, it waits for the rest."""
+    async with streams.connected() as quic:
+        session = quic.client
+        await quic.exchange()
+        session._set_timer()
+        assert session._timer is not None
+        first = session._timer
+        later = session._loop.time() + 5
+        session._quic.get_timer = lambda: later
+        session._set_timer()
+        assert session._timer is first
+        handled: list[float] = []
+        session._quic.handle_timer = lambda now: handled.append(now)
+        first.cancel()
+        session._handle_timer()
+        assert not handled
+        assert session._timer.when() == later
+        session._quic.get_timer = lambda: later - 1
+        session._set_timer()
+        assert session._timer.when() == later - 1
+        session._due = session._loop.time()
+        session._timer.cancel()
+        session._handle_timer()
+        assert len(handled) == 1

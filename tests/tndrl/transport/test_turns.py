@@ -38,7 +38,7 @@ class Peer:
         self.clock.now += self.cost
         self.log.append(self.name)
 
-    def flush(self) -> None:
+    def react(self) -> None:
         self.log.append(f"{self.name} flushed")
         self.on_flush()
 

@@ -143,3 +143,47 @@ async def test_what_was_sent_before_aclose_arrives() -> None:
         far.setblocking(True)
         assert far.recv(100) == b"farewell"
         assert far.recv(100) == b""
+
+
+async def test_what_was_read_for_a_cancelled_receiver_is_kept() -> None:
+    """Bytes that came in the moment the receiver was cancelled are the next receiver's, as many as it asks for."""
+    near, far = [UnixStream(end) for end in streams.nonblocking_pair()]
+    receiving = asyncio.ensure_future(near.receive())
+    await asyncio.sleep(0)
+    far._socket.send(b"abc")
+    near._on_readable()
+    receiving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await receiving
+    assert await near.receive(2) == b"ab"
+    assert await near.receive() == b"c"
+    for stream in (near, far):
+        await stream.aclose()
+
+
+async def test_a_socket_nobody_reads_is_watched_no_more() -> None:
+    """While its receiver is busy elsewhere, a readable socket does not wake the loop again and again."""
+    near, far = [UnixStream(end) for end in streams.nonblocking_pair()]
+    receiving = asyncio.ensure_future(near.receive())
+    await asyncio.sleep(0)
+    assert near._is_watched
+    await far.send(b"a")
+    assert await receiving == b"a"
+    await far.send(b"b")
+    await streams.until(lambda: not near._is_watched)
+    assert await near.receive() == b"b"
+    for stream in (near, far):
+        await stream.aclose()
+
+
+async def test_a_wake_for_nothing_is_none() -> None:
+    """A socket that turns out to have nothing leaves its receiver waiting."""
+    near, far = [UnixStream(end) for end in streams.nonblocking_pair()]
+    receiving = asyncio.ensure_future(near.receive())
+    await asyncio.sleep(0)
+    near._on_readable()
+    assert not receiving.done()
+    await far.send(b"a")
+    assert await receiving == b"a"
+    for stream in (near, far):
+        await stream.aclose()

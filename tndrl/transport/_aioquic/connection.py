@@ -17,6 +17,7 @@ from aioquic.quic.stream import QuicStream
 from pki.spiffe import SpiffeId
 from pki.svid import SvidError
 from tndrl.config import LimitsConfig
+from tndrl.transport._aioquic.ack_delay import DelayedAcks
 from tndrl.transport._aioquic.acks import AckValidation
 from tndrl.transport._aioquic.amplification import AntiAmplification
 from tndrl.transport._aioquic.floods import FloodGuard
@@ -30,6 +31,7 @@ from tndrl.transport._aioquic.pacing import Pacing
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
 from tndrl.transport._aioquic.priority import StreamPriorities
 from tndrl.transport._aioquic.probes import PersistentProbes
+from tndrl.transport._aioquic.receiving import ShortHeaders
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
 from tndrl.transport._aioquic.silence import AskAfterSilence
 from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
@@ -72,10 +74,12 @@ class AuthenticatedConnection(
     PersistentProbes,
     NewPath,
     StreamPriorities,
+    DelayedAcks,
     PathMtuDiscovery,
     Pacing,
     ResetTokens,
     AntiAmplification,
+    ShortHeaders,
 ):
     """A QUIC connection with a verified peer, or none at all.
 
@@ -106,7 +110,7 @@ class AuthenticatedConnection(
             retry_source_connection_id=retry_source_connection_id,
         )
         self._verify_peer = verify_peer
-        self._logger = QuietLog(self.original_destination_connection_id)
+        self._logger = self._loss._logger = QuietLog(self.original_destination_connection_id)
         # Only clients open streams, and no stream is unidirectional: a peer that opens another one breaks the
         # limit and is closed with STREAM_LIMIT_ERROR (RFC 9000 section 4.6).
         bidirectional = 0 if configuration.is_client else limits.streams
