@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from tndrl.errors import peer_text
+from tndrl_cli.client import connected, raise_failure
 from tndrl_cli.errors import TaskError
 from tndrl_cli.options import Invocation
 from tndrl_cli.output import Output
@@ -25,16 +26,19 @@ BAD = ("FAILED", "REJECTED", "CANCELED")
 
 @asynccontextmanager
 async def agent_of(target: str, using: Invocation) -> AsyncIterator[AgentClient]:
-    """Connect to a peer, wait until both sides have accepted each other, and find its agent.
+    """Connect to a peer and find its agent. Raises what :func:`tndrl.connect` and :meth:`tndrl.Peer.agent` raise."""
+    from tndrl.errors import AgentCallError
 
-    Raises what :func:`tndrl.connect` and :meth:`tndrl.Peer.agent` raise.
-    """
-    import tndrl
-
-    async with tndrl.connect(target, config=using.config) as peer:
-        await peer.confirmed()
-        async with peer.agent(timeout=using.config.transport.connect_timeout) as agent:
-            yield agent
+    async with connected(target, using.config) as peer, AsyncExitStack() as stack:
+        try:
+            agent = await stack.enter_async_context(
+                peer.agent(timeout=using.config.transport.connect_timeout)
+            )
+        except AgentCallError as error:
+            if error.status in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+                await raise_failure(peer, error)
+            raise
+        yield agent
 
 
 def readable(text: str) -> str:

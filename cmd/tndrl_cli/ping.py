@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tndrl.errors import TndrlError
+from tndrl.errors import ConnectError, IdentityError, TndrlError
 from tndrl_cli.client import ControlCaller, control, run
 from tndrl_cli.errors import CallError, ExitCode
 from tndrl_cli.options import CLIENT_SETTINGS, Invocation, common_options, invocation, setting_options
@@ -65,6 +65,8 @@ class Pings:
         try:
             await self._caller.call(self._caller.stub.Ping, PingRequest(timestamp=time.time_ns()))
         except (CallError, TndrlError) as error:
+            if isinstance(error, ConnectError | IdentityError) and not (self.round_trips or self.failures):
+                raise  # there never was a connection
             self.failure = error
             self.failures.append(error)
             self._output.write(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from rogue.peer import RogueServer
 from rogue.script import Script
 from support import certs, streams
 from support.link import Link, UdpLink
-from support.stopwatch import ROUND_TRIP
+from support.stopwatch import ROUND_TRIP, Stopwatch
 from support.streams import ECHO_TYPE, GRPC_TYPE
 from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectError, WrongIdentityError
@@ -36,9 +36,9 @@ async def who(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:
 TABLE = {"Who": grpc.unary_unary_rpc_method_handler(who)}
 
 
-async def call(channel: grpc.aio.Channel) -> bytes:
+async def call(channel: grpc.aio.Channel, timeout: float = 5) -> bytes:
     """Call the method of the table."""
-    return await channel.unary_unary("/test.Service/Who")(b"", timeout=5)
+    return await channel.unary_unary("/test.Service/Who")(b"", timeout=timeout)
 
 
 IDEMPOTENT = ("/test.Service/Who",)
@@ -211,3 +211,77 @@ async def fails_later(target: Target, store: MemoryTickets) -> None:
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
         with pytest.raises(ConnectError):
             await dialer.dial(target)
+
+
+# Round trips, counted
+
+
+@asynccontextmanager
+async def far_away(folder: Path, **options: Any) -> AsyncIterator[tuple[UdpLink, MuxListener, CallGate]]:
+    """Yield a slow link to a listener, and what counts its calls."""
+    gate = CallGate()
+    async with (
+        served(folder, gate=gate, **options) as listener,
+        UdpLink(listener.address, Link(1, delay=ROUND_TRIP / 2)) as link,
+    ):
+        yield link, listener, gate
+
+
+async def first_call(target: Target, store: MemoryTickets, watch: Stopwatch, method: Collection[str]) -> None:
+    """Time the first call of a dialer, whose method may be called early if it is among ``method``."""
+    async with streams.dialer(tickets=store) as dialer:
+        with watch:
+            await call(dialer.channel(target, GRPC_TYPE, idempotent=method))
+        session = await dialer.dial(target)
+        await streams.until(lambda: len(store) > 0, session.ping)
+
+
+async def test_a_first_call_takes_one_round_trip_where_the_last_took_two(short_dir: Path) -> None:
+    """Cold two; resumed one, or two where the call must not run twice: never more than without a ticket."""
+    async with far_away(short_dir) as (link, _listener, _gate):
+        target = streams.target(link.address, streams.node_id("a"))
+        cold, resumed, held = Stopwatch(2), Stopwatch(1), Stopwatch(2)
+        while cold.goes_on:
+            await first_call(target, MemoryTickets(10), cold, IDEMPOTENT)
+        store = MemoryTickets(10)
+        await visited(target, store)
+        while resumed.goes_on:
+            await first_call(target, store, resumed, IDEMPOTENT)
+        while held.goes_on:
+            await first_call(target, store, held, ())
+    assert (cold.round_trips, resumed.round_trips, held.round_trips) == (2, 1, 2)
+
+
+@pytest.mark.parametrize("method", [IDEMPOTENT, ()], ids=["early", "held"])
+async def test_early_data_after_retry_completes_once(short_dir: Path, method: Collection[str]) -> None:
+    """QUIC-03a: a node that asks for the address to be proved first costs one round trip more, and nothing is lost."""
+    settings = QuicSettings(limits=LimitsConfig(retry_above=0))
+    async with far_away(short_dir, settings=settings) as (link, listener, gate):
+        target = streams.target(link.address, streams.node_id("a"))
+        store, watch = MemoryTickets(10), Stopwatch(2 if method else 3)
+        await visited(target, store)
+        calls = 0
+        while watch.goes_on:
+            await first_call(target, store, watch, method)
+            calls += 1
+        assert watch.round_trips == (2 if method else 3)
+        assert gate.total == calls
+        stats = listener.stats()
+        assert stats["early_data_accepted"] == calls
+        assert stats["retries_sent"] > calls
+        await streams.until(
+            lambda: listener.stats()["handshakes_completed"] == calls + 1, lambda: asyncio.sleep(0.01)
+        )
+
+
+async def test_calls_at_once_on_a_cold_channel_after_retry(short_dir: Path) -> None:
+    """A burst of 500 calls on a resumed connection through Retry: none fails, each runs once."""
+    settings = QuicSettings(limits=LimitsConfig(retry_above=0))
+    async with far_away(short_dir, settings=settings) as (link, _listener, gate):
+        target = streams.target(link.address, streams.node_id("a"))
+        store = MemoryTickets(10)
+        await visited(target, store)
+        async with streams.dialer(tickets=store) as dialer:
+            channel = dialer.channel(target, GRPC_TYPE, idempotent=IDEMPOTENT)
+            await asyncio.gather(*(call(channel, timeout=30) for _ in range(500)))
+        assert gate.total == 500

@@ -297,6 +297,13 @@ class Config(Section, frozen=True, kw_only=True):
         """
         return expand(self.state_dir or f"~/.tndrl/state/{node_name}", "stateDir")
 
+    def tickets_path(self) -> Path:
+        """Return the directory in which commands keep session tickets for the next.
+
+        Raises ``ConfigError`` where there is no home directory.
+        """
+        return expand(self.state_dir or "~/.tndrl", "stateDir") / "tickets"
+
 
 def expand(path: str, key: str) -> Path:
     """Return ``path`` with ``~`` expanded.

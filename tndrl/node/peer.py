@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from tndrl.agent.client import AgentClient
 
 
+RESTOCK = 1.0
+"""Seconds that a caller with a ticket store of its own waits for tickets at the end."""
+
+
 class Peer:
     """A node at the other end of a verified connection."""
 
@@ -119,7 +123,8 @@ async def connect(
 
     With a ticket of an earlier connection and ``transport.earlyData`` it returns at once: idempotent calls go out with
     the first packets, and what is wrong with the connection is raised by the first call, as for one that was there.
-    ``tickets`` keeps them; this process does, if it is None.
+    ``tickets`` keeps them; this process does, if it is None. With a store that outlives the process the end of the
+    block waits for new ones where the last was used, a round trip or :data:`RESTOCK` seconds.
     """
     if config is None:
         config = load_config(flags={} if pki_dir is None else {"pki.dir": str(pki_dir)})
@@ -129,6 +134,8 @@ async def connect(
     store = tickets if tickets is not None else _tickets_of_process(config.limits.tickets)
     async with dialer_of(config, load_credentials(config), timeout=timeout, tickets=store) as dialer:
         yield await reach(dialer, whom)
+        if tickets is not None:
+            await dialer.restock(whom, RESTOCK)
 
 
 @functools.cache

@@ -114,6 +114,15 @@ class Connections:
             if not await _answers(session, timeout):
                 session.abandon(silence(str(target), timeout))
 
+    async def restock(self, target: Target, timeout: float) -> None:
+        """Wait until there is a ticket for the next connection to ``target``, at most ``timeout`` seconds."""
+        live = self.pool.live(target)
+        if self._tickets is None or self._tickets.has(target) or not live:
+            return
+        with suppress(TimeoutError, TndrlError):
+            async with asyncio.timeout(timeout):
+                await live[-1].wait_confirmed()  # tickets come together with the confirmation
+
     def is_open(self, target: Target, *, waits: bool) -> bool:
         """Return whether a call to ``target`` may begin now, or must wait: see :class:`tndrl.transport.hold.Gate`."""
         match self.pool.acquire(target, asyncio.get_running_loop().time(), streams=0):

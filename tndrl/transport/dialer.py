@@ -136,6 +136,13 @@ class MuxDialer:
         """
         await self._connections.probe(target, timeout)
 
+    async def restock(self, target: Target, timeout: float) -> None:
+        """Wait until there is a ticket for the next dialer, if none is left; at most ``timeout`` seconds.
+
+        After a resumption a call may be over before new tickets can have come. Safe to cancel.
+        """
+        await self._connections.restock(target, timeout)
+
     async def open_stream(
         self, target: Target, stream_type: int, *, priority: Priority | None = None
     ) -> QuicStream:

@@ -118,6 +118,9 @@ class TicketStore(Protocol):
     def take(self, peer: str) -> Ticket | None:
         """Return the latest ticket for ``peer`` that is alive, and forget it; None if there is none."""
 
+    def has(self, peer: str) -> bool:
+        """Return whether there is a ticket for ``peer``."""
+
 
 class MemoryTickets:
     """Keeps at most ``limit`` tickets in memory, the latest."""
@@ -152,6 +155,10 @@ class MemoryTickets:
                 return ticket
         return None
 
+    def has(self, peer: str) -> bool:
+        """Return whether there is one."""
+        return peer in self._kept
+
 
 class ClientTickets:
     """The tickets of one caller, found by whom it calls and how it was verified."""
@@ -172,6 +179,10 @@ class ClientTickets:
         """
         ticket = self._store.take(self._key(target))
         return ticket if ticket is not None and ticket.is_trusted(policy.verify) else None
+
+    def has(self, target: Target) -> bool:
+        """Return whether there is a ticket for ``target``."""
+        return self._store.has(self._key(target))
 
     def keeper(self, target: Target, address: Address) -> Callable[[Ticket], None]:
         """Return what takes the tickets of a connection to ``target``, of which some are enough."""

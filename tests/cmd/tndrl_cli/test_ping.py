@@ -1,6 +1,8 @@
 """``tndrl ping``."""
 
+import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -9,7 +11,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from support.link import Direction, Link, UdpLink
+from support.stopwatch import ROUND_TRIP
 from tndrl.errors import PortClosedError
+from tndrl.transport.tickets import TICKETS_PER_HANDSHAKE
 from tndrl_cli import ping as module
 from tndrl_cli.errors import CallError, ExitCode
 from tndrl_cli.options import Invocation
@@ -190,6 +195,47 @@ def test_nine_at_once(command, pki, node):
     pinging = [subprocess.Popen(arguments, **pipes, text=True) for _ in range(9)]
     assert [one.communicate(timeout=30)[1] for one in pinging] == [""] * 9
     assert [one.returncode for one in pinging] == [0] * 9
+
+
+async def test_the_second_takes_one_round_trip_fewer(command, pki, node, tmp_path):
+    """On a slow link the first takes two round trips, and each after it, which finds a ticket, a single one.
+
+    Those that used the last ticket stay for new ones when their answer has been written.
+    """
+    environment = {**os.environ, "HOME": str(tmp_path), "TNDRL_PKI_DIR": str(pki / "operator")}
+    async with UdpLink(node.address, Link(1, delay=ROUND_TRIP / 2), logging=True) as link:
+
+        async def ping():
+            link.log.clear()
+            arguments = [command, "-o", "json", "ping", link.address]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+            process = await asyncio.create_subprocess_exec(*arguments, **pipes, env=environment)
+            _out, err = await process.communicate()
+            assert (process.returncode, err) == (0, b"")
+            spoken = [seen.at for seen in link.log if seen.direction is Direction.TO_NODE]
+            return (spoken[-1] - spoken[0]) // ROUND_TRIP
+
+        assert await ping() == 2
+        files = list((tmp_path / ".tndrl" / "tickets").iterdir())
+        assert [one.stat().st_mode & 0o777 for one in files] == [0o600] * TICKETS_PER_HANDSHAKE
+        trips = [await ping() for _ in range(4)]
+    assert trips[0] == trips[2] == 1
+    assert set(trips) <= {1, 2}
+
+
+async def test_a_node_that_is_gone_is_told_with_a_ticket_too(tndrl, serve):
+    """Whether or not there is a ticket for it, a node that does not answer is exit code 3 and one line."""
+    node = serve()
+    assert tndrl("ping", node.address).returncode == 0
+    node.process.terminate()
+    node.process.wait(10)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        host, port = node.address.split(":")
+        silent.bind((host, int(port)))
+        done = tndrl("ping", node.address, "--transport-connect-timeout", "0.5")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith(f"tndrl: no answer from {node.address} within 0.5 s;")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.serial
