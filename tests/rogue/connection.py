@@ -125,6 +125,10 @@ class RogueConnection(QuicConnection):
         self._packet_number = builder.packet_number
         return datagram
 
+    def update_keys(self) -> None:
+        """Protect the next packet with the next keys, whether or not the other side has acknowledged the last ones."""
+        self._cryptos[Epoch.ONE_RTT].update_key()
+
     def has_keys(self, epoch: Epoch) -> bool:
         """Whether packets of this level can be sent now."""
         return epoch in self._cryptos and self._cryptos[epoch].send.is_valid()

@@ -24,6 +24,7 @@ from tndrl.transport._aioquic.floods import FloodGuard
 from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport._aioquic.frames import FrameChecks
 from tndrl.transport._aioquic.handshake import HandshakeLimits
+from tndrl.transport._aioquic.keys import KeyUpdates
 from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.migration import Migration
 from tndrl.transport._aioquic.new_path import NewPath
@@ -68,6 +69,7 @@ class AuthenticatedConnection(
     HandshakeLimits,
     AckValidation,
     FrameChecks,
+    KeyUpdates,
     Migration,
     FlowControl,
     AskAfterSilence,
