@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -12,6 +12,7 @@ import pytest
 
 import tndrl
 from support import nodes, requires, streams
+from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.errors import PortClosedError
 from tndrl.v1.control_pb2 import PingRequest
 
@@ -90,8 +91,7 @@ async def test_a_silent_connection_is_asked_before_a_call(short_dir: Path) -> No
         stub = nodes.control(peer)
         await nodes.ping(stub)
         session = nodes.session_of(peer)
-        for theirs in node._listener.sessions:
-            streams.hang(theirs)
+        streams.deafen(session)
         session.heard_at = -3600.0
         await nodes.ping(stub)
         assert "nothing heard" in str(session.failure)
@@ -106,3 +106,37 @@ async def test_waiting_calls_try_less_and_less_often(short_dir: Path) -> None:
         calls = [stub.Ping(PingRequest(), wait_for_ready=True, timeout=1.5) for _ in range(50)]
         await asyncio.wait([asyncio.ensure_future(call.code()) for call in calls])
         assert 1 <= peer._dialer.stats()["handshakes_failed"] <= 25
+
+
+async def test_a_restart_with_callers_attached(short_dir: Path) -> None:
+    """Callers are back within 3 s of a restart, and no call is made twice that may have been carried out (LIFE-06)."""
+    requires.linux()
+    workshop = Workshop()
+    async with AsyncExitStack() as stack:
+        async with serving(short_dir / "a", workshop) as node:
+            address = node.address
+            peers = [
+                await stack.enter_async_context(nodes.calling(short_dir / name, name, address))
+                for name in ("b", "c", "d", "e", "f")
+            ]
+            stubs = [stub_of(peer) for peer in peers]
+            running = [stub.Make(Work(how="hold")) for stub in stubs]
+            await workshop.begun.reach(len(peers))
+            await node.stop(graceful=False)
+        assert {await call.code() for call in running} == {grpc.StatusCode.UNAVAILABLE}
+        waiting = [stub.Make(Work(material=b"x"), wait_for_ready=True) for stub in stubs]
+        await asyncio.gather(*(nodes.until_failed(peer, 2) for peer in peers))
+        async with serving(short_dir / "a", workshop, server__addr=address), asyncio.timeout(3):
+            assert [(await call).material for call in waiting] == [b"x"] * len(peers)
+        assert workshop.begun.count == 2 * len(peers)
+        del stubs, running, waiting
+
+
+@asynccontextmanager
+async def serving(folder: Path, workshop: Workshop, **flags: object) -> AsyncIterator[tndrl.Node]:
+    """Run a node with the workshop."""
+    node = tndrl.Node(nodes.config(folder, **flags))
+    node.add_service(TYPE, workshop.add_to)
+    async with node:
+        yield node
+        await node.stop(graceful=False)

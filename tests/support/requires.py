@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -25,6 +26,15 @@ def linux() -> None:
     """Need a Linux kernel."""
     if sys.platform != "linux":
         missing("it needs Linux")
+
+
+def ipv6() -> None:
+    """Need IPv6, at least on the loopback interface."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        missing("it needs IPv6; enable it on the loopback interface")
 
 
 def openssl() -> None:

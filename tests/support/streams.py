@@ -346,10 +346,9 @@ class RawClient(RogueClient):
         return peer
 
 
-def hang(session: Session) -> None:
-    """Let a connection neither hear nor say anything any more, as if its process stood still."""
+def deafen(session: Session) -> None:
+    """Let nothing that comes for a connection be heard any more, as if its peer had crashed without a trace."""
     session.receive_datagram = lambda _data, _address: None
-    session.flush = lambda: None
 
 
 async def echoes(peer: Peer, stream_id: int) -> None:

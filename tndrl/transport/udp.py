@@ -32,7 +32,9 @@ Address = tuple[Any, ...]
 
 
 def bind_udp(host: str, port: int) -> socket.socket:
-    """Return a non-blocking UDP socket bound to ``host`` and ``port``; ``::`` takes IPv4 too. Raises OSError.
+    """Return a non-blocking UDP socket bound to ``host`` and ``port``; ``::`` takes IPv4 too.
+
+    Raises OSError.
 
     Where IPv6 is impossible, ``::`` becomes ``0.0.0.0``.
     """
@@ -44,7 +46,8 @@ def bind_udp(host: str, port: int) -> socket.socket:
     try:
         sock.setblocking(False)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if host == "::" else 1)
+            takes_ipv4 = host == "::" or str(address[0]).startswith("::ffff:")
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if takes_ipv4 else 1)
         _prepare(sock)
         sock.bind(address)
     except BaseException:

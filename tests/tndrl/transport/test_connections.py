@@ -66,8 +66,7 @@ async def test_a_dead_connection_is_found_out_before_it_is_used(short_dir: Path)
     ):
         target = streams.target(listener.address)
         session = await dialer.dial(target)
-        (theirs,) = listener.sessions
-        streams.hang(theirs)
+        streams.deafen(session)
         silence(session)
         fresh = await dialer.dial(target)
         assert fresh is not session

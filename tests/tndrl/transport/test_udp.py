@@ -257,6 +257,14 @@ def test_whether_ipv6_works_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not udp._ipv6_works()
 
 
+def test_an_ipv4_address_written_as_ipv6() -> None:
+    """An address of IPv4 in the form of IPv6 is bound, and hears IPv4."""
+    with bind_udp("::ffff:127.0.0.1", 0) as bound, plain() as sender:
+        sender.sendto(b"x", ("127.0.0.1", bound.getsockname()[1]))
+        bound.settimeout(5)
+        assert bound.recvfrom(10)[1][0] == "::ffff:127.0.0.1"
+
+
 def test_a_port_in_use_raises_and_leaves_nothing() -> None:
     """The system's error is raised, and the half-made socket closed."""
     with plain() as taken, pytest.raises(OSError, match="in use"):
