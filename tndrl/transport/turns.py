@@ -15,7 +15,7 @@ TURN = 0.001
 SHARE = 16
 """Datagrams of one peer that are handled before those of the next."""
 
-WAITING = 1024 * 1024
+WAITING = 8 * 1024 * 1024
 """Bytes of one peer that may wait. What comes beyond is lost, as a full socket loses it, but nobody else's is."""
 
 WAITING_EARLY = 128 * 1024

@@ -34,6 +34,7 @@ from tndrl.transport._aioquic.priority import StreamPriorities
 from tndrl.transport._aioquic.probes import PersistentProbes
 from tndrl.transport._aioquic.receiving import ShortHeaders
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
+from tndrl.transport._aioquic.sending import BulkPackets
 from tndrl.transport._aioquic.silence import AskAfterSilence
 from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
 from tndrl.transport._aioquic.tls import VerifyingContext
@@ -82,6 +83,7 @@ class AuthenticatedConnection(
     ResetTokens,
     AntiAmplification,
     ShortHeaders,
+    BulkPackets,
 ):
     """A QUIC connection with a verified peer, or none at all.
 
