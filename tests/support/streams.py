@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,17 @@ async def until(condition: Callable[[], bool], changed: Callable[[], Any] | None
     async with asyncio.timeout(PATIENCE):
         while not condition():
             await (changed() if changed is not None else asyncio.sleep(0))
+
+
+async def eventually(call: Callable[[], Awaitable[bytes]]) -> bytes:
+    """Return what the first of repeated calls answers that does not fail as UNAVAILABLE."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await call()
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
 
 
 # Two endpoints of our own
@@ -268,6 +279,23 @@ async def listening(folder: Path, **options: Any) -> AsyncIterator[tuple[MuxList
         listener.bind(ECHO_TYPE, str(folder / "echo"))
         yield listener, echo
     await echo.until(lambda it: it.is_idle)
+
+
+@contextmanager
+def full_server(path: Path) -> Iterator[socket.socket]:
+    """Yield a server whose queue of connections is full."""
+    with ExitStack() as clients, socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen(0)
+        server.setblocking(False)
+        while True:
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            try:
+                client.connect(str(path))
+            except BlockingIOError:
+                break
+        yield server
 
 
 @asynccontextmanager

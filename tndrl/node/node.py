@@ -27,6 +27,7 @@ from tndrl.node.peer import Peer, dialer_of, reach, resolve_target
 from tndrl.node.reset_secret import reset_secret
 from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
+from tndrl.transport import descriptors
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
 from tndrl.transport.gate import CallGate, PeerCalls
@@ -312,6 +313,7 @@ class Node:
         self, directory: Path, credentials: Credentials, ready: asyncio.Future[None]
     ) -> None:
         config, settings = self.config, quic_settings(self.config)
+        descriptors.raise_limit()
         address = parse_address(config.server.addr, listen=True)
         admins = patterns(config.control.admins) if config.control.admins is not None else ()
         if config.control.admins is None:

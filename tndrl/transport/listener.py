@@ -15,16 +15,17 @@ from typing import Self
 import grpc
 
 from pki.credentials import Credentials
-from pki.spiffe import IdPattern
+from pki.spiffe import IdPattern, SpiffeId
 from tndrl.errors import (
     ConfigError,
     IdentityError,
     TndrlError,
     UsageError,
 )
-from tndrl.transport import http2, registry
+from tndrl.transport import descriptors, http2, registry
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.confirmation import Confirmation
+from tndrl.transport.descriptors import DescriptorBudget, streams_within
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
 from tndrl.transport.h2_guard import ViolationError
 from tndrl.transport.identity import ClientPolicy, IsRevoked, never_revoked
@@ -36,7 +37,7 @@ from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.registry import PeerIdentity
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
-from tndrl.transport.stream_type import type_name
+from tndrl.transport.stream_type import StreamType, type_name
 from tndrl.transport.tickets import IssuedTickets
 from tndrl.transport.turn_away import turn_away
 from tndrl.transport.udp import bind_udp
@@ -90,6 +91,7 @@ class MuxListener:
         self._watch = Watch(self._settings.limits, request_timeout)
         self._confirmed: set[Session] = set()
         self._cap: IdentityCap[Session] = IdentityCap(self._settings.limits.connections_per_identity)
+        self._descriptors: DescriptorBudget[SpiffeId] = DescriptorBudget(0)
         self._waiting: dict[object, asyncio.Task[None]] = {}  # for room under the cap
         self._endpoint: Endpoint | None = None
         self._directory: Path | None = None
@@ -179,6 +181,8 @@ class MuxListener:
                 key="server.addr",
             ) from error
         self._directory = Path(tempfile.mkdtemp(prefix="tndrl-"))
+        percent = self._settings.limits.descriptors_percent
+        self._descriptors = DescriptorBudget(streams_within(percent, descriptors.limit()))
         self._tasks = asyncio.TaskGroup()
         await self._tasks.__aenter__()
         return self
@@ -281,7 +285,7 @@ class MuxListener:
             if stream_type in self._refusals:
                 await self._turn_away(stream, self._refusals[stream_type])
             else:
-                await self._bridge(stream, stream_type)
+                await self._bridge_within_budget(stream, stream_type)
         except ViolationError as violation:
             self._reset(stream, violation.code, violation.reason)
             if self._watch.is_too_much(stream.session, violation):
@@ -313,6 +317,18 @@ class MuxListener:
         self._counters[f"streams_reset.{code.name.lower()}"] += 1
         logger.info("stream %d of %s reset: %s", stream.stream_id, stream.session.peer_id, why)
         stream.abort(code)
+
+    async def _bridge_within_budget(self, stream: QuicStream, stream_type: int) -> None:
+        peer = stream.session.peer_id
+        assert peer is not None
+        if not self._descriptors.take(peer, control=stream_type == StreamType.CONTROL):
+            self._counters["streams_refused.descriptors"] += 1
+            await self._turn_away(stream, "too many streams are open here (limits.descriptorsPercent)")
+            return
+        try:
+            await self._bridge(stream, stream_type)
+        finally:
+            self._descriptors.give_back(peer)
 
     async def _bridge(self, stream: QuicStream, stream_type: int) -> None:
         session = stream.session

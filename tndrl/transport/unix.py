@@ -16,6 +16,12 @@ MAX_PATH = 103
 """Bytes of a unix socket path that every supported system takes: 107 on Linux, 103 on macOS."""
 
 
+QUEUE_TIMEOUT = 1.0
+"""Seconds a server has to take connections, where its queue is full."""
+
+QUEUE_PAUSE = 0.01
+"""Seconds between two looks at a full queue."""
+
 RECEIVE_SIZE = 64 * 1024
 """Bytes asked of the system at a time: more would be allocated anew, by a system call, for each read."""
 
@@ -75,7 +81,7 @@ class UnixStream(ByteStream):
             connection.setblocking(False)
             if bind is not None:
                 connection.bind(bind)
-            await asyncio.get_running_loop().sock_connect(connection, path)
+            await _connect(connection, path)
         except BaseException:
             connection.close()
             raise
@@ -210,6 +216,21 @@ class UnixStream(ByteStream):
     def _raise_if_unsendable(self) -> None:
         if (failure := self._failure or self._send_failure) is not None:
             raise failure
+
+
+async def _connect(connection: socket.socket, path: str) -> None:
+    """Connect at once, or as soon as the server's queue has room: asyncio takes a full one for a connection made."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + QUEUE_TIMEOUT
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            if loop.time() >= deadline:
+                raise
+            await asyncio.sleep(QUEUE_PAUSE)
+        else:
+            return
 
 
 def _wake(waiter: asyncio.Future[None]) -> None:

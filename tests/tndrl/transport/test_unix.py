@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from support import streams
+from support import requires, streams
 from tndrl.errors import StreamClosedError, UsageError
+from tndrl.transport import unix
 from tndrl.transport.unix import MAX_PATH, UnixStream, checked_path, is_own_process
 
 
@@ -64,6 +65,32 @@ async def test_connecting_to_nobody(short_dir: Path) -> None:
     """Where nobody listens the system's error is raised, and no descriptor is left."""
     with pytest.raises(FileNotFoundError):
         await UnixStream.connect(str(short_dir / "nobody"))
+
+
+async def test_a_full_queue_is_no_connection(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes no connections fails the caller, after a time, instead of leaving it without one."""
+    requires.linux()
+    monkeypatch.setattr(unix, "QUEUE_TIMEOUT", 0.05)
+    with streams.full_server(short_dir / "full"), pytest.raises(BlockingIOError):
+        await UnixStream.connect(str(short_dir / "full"))
+
+
+async def test_a_queue_that_empties_is_waited_for(short_dir: Path) -> None:
+    """A server that takes connections again gets this one too."""
+    requires.linux()
+    with streams.full_server(short_dir / "full") as server:
+        connecting = asyncio.ensure_future(UnixStream.connect(str(short_dir / "full")))
+        await asyncio.sleep(0)
+        assert not connecting.done()
+        while True:
+            try:
+                server.accept()[0].close()
+            except BlockingIOError:
+                break
+        stream = await connecting
+        accepted, _ = server.accept()
+        accepted.close()
+        await stream.aclose()
 
 
 async def test_a_vanished_reader_fails_the_sender() -> None:
