@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from tndrl.config import LimitsConfig
+from tndrl.transport.grpc_logs import drop_peer_noise
 from tndrl.transport.unix import checked_path
 
 logger = logging.getLogger("tndrl.transport")
@@ -70,6 +71,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Start the thread and the server; raises whatever the registration or the lifespan raised."""
+        drop_peer_noise()
         started: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name=f"tndrl {self.name}", daemon=True
