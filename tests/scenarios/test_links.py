@@ -26,6 +26,13 @@ HOME = {"delay": 0.015, "rate": 10e6, "queue": 64, "mtu": 1472}
 """What a line does that has no fault: 30 ms there and back, 10 Mbit/s, a queue of 64 datagrams, Ethernet's size."""
 
 
+PATIENT = {
+    f"transport__{name}": 60
+    for name in ("connectTimeout", "handshakeTimeout", "typeTimeout", "requestTimeout")
+}
+"""Seconds, of both sides, for each step in which somebody waits for the other."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """A link, and what goes over it: all of it in the long run."""
@@ -102,11 +109,10 @@ async def test_a_call_completes(short_dir: Path, name: str, full: bool) -> None:
     """A call that streams both ways through a real node answers with the very bytes it got."""
     fault = FAULTS[name]
     faults = fault.link if full else fault.link | fault.brief | fault.real
-    patient = {"transport__connectTimeout": 60, "transport__handshakeTimeout": 60}
-    node = tndrl.Node(nodes.config(short_dir / "a", **patient))
+    node = tndrl.Node(nodes.config(short_dir / "a", **PATIENT))
     node.add_service(TYPE, Workshop().add_to)
     async with node, UdpLink(node.address, Link(2, **faults)) as link:
-        async with nodes.calling(short_dir / "b", "b", link.address, **patient) as peer:
+        async with nodes.calling(short_dir / "b", "b", link.address, **PATIENT) as peer:
             await exchange(peer, fault.size if full else fault.real_size)
         assert node.stats()["handshakes_completed"] == 1
         assert (
@@ -117,12 +123,11 @@ async def test_a_call_completes(short_dir: Path, name: str, full: bool) -> None:
 
 async def test_clients_share_a_bad_link(short_dir: Path) -> None:
     """Ten clients at once behind one NAT, which loses and rebinds, each get their own answers."""
-    patient = {"transport__connectTimeout": 60, "transport__handshakeTimeout": 60}
-    node = tndrl.Node(nodes.config(short_dir / "a", **patient))
+    node = tndrl.Node(nodes.config(short_dir / "a", **PATIENT))
     node.add_service(TYPE, Workshop().add_to)
 
     async def call(link: UdpLink, index: int) -> None:
-        async with nodes.calling(short_dir / f"c{index}", f"c{index}", link.address, **patient) as peer:
+        async with nodes.calling(short_dir / f"c{index}", f"c{index}", link.address, **PATIENT) as peer:
             await exchange(peer, 10_000 + index)
 
     async with node, UdpLink(node.address, Link(3, **HOME, loss=0.05, rebind=1.0)) as link:

@@ -18,6 +18,7 @@ from tndrl.transport.channels import REFUSAL_TIMEOUT, ChannelSocket
 from tndrl.transport.connections import Connections, TargetGate
 from tndrl.transport.early import EarlyGate
 from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.http2 import NO_PING_TIMEOUT
 from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.loop_bound import LoopBoundChannel
 from tndrl.transport.priority import Priority, priority_of
@@ -34,6 +35,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.enable_http_proxy", 0),
+    NO_PING_TIMEOUT,
 )
 
 _Key = tuple[Target, int, Priority | None]

@@ -17,6 +17,7 @@ import grpc.aio
 
 from tndrl.config import LimitsConfig
 from tndrl.transport.grpc_logs import drop_peer_noise
+from tndrl.transport.http2 import NO_PING_TIMEOUT
 from tndrl.transport.unix import checked_path
 
 logger = logging.getLogger("tndrl.transport")
@@ -59,6 +60,7 @@ class GrpcServer:
             ("grpc.max_metadata_size", limits.metadata),
             ("grpc.absolute_max_metadata_size", limits.metadata),
             ("grpc.so_reuseport", 0),
+            NO_PING_TIMEOUT,
         ]
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -20,6 +20,10 @@ LARGEST_HELD_FRAME = 64 * 1024
 EARLY_STREAMS = 100
 """Calls at once that a client may begin before it knows the server's limit: the least that RFC 9113 recommends."""
 
+NO_PING_TIMEOUT = ("grpc.http2.ping_timeout_ms", 2**31 - 1)
+"""grpcio measures its windows with PINGs and ends a connection that leaves one unanswered for a minute. Behind what
+waits for a slow link they may take longer, and whether the peer lives is QUIC's to know."""
+
 _HEADER = 9
 _HEADERS, _SETTINGS, _GOAWAY = 0x01, 0x04, 0x07
 _ACK = 0x01
