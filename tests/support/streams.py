@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import socket
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -421,3 +422,24 @@ def fields(method: str, *, service: str = "test.Service") -> dict[str, str]:
 def request(method: str, *, service: str = "test.Service") -> bytes:
     """Return the begin of an HTTP/2 connection with one call of ``service``, its message still to come."""
     return HELLO + headers(fields(method, service=service))
+
+
+def answers(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield type, stream and body of each frame."""
+    while len(data) >= 9:
+        length = int.from_bytes(data[:3], "big")
+        (kind, stream) = data[3], struct.unpack(">I", data[5:9])[0]
+        yield kind, stream, data[9 : 9 + length]
+        data = data[9 + length :]
+
+
+def outcomes(received: bytes) -> dict[int, str]:
+    """Return for each call that a server has answered its status, or "reset"."""
+    found: dict[int, str] = {}
+    for kind, number, body in answers(received):
+        if kind == 1 and b"grpc-status" in body:
+            status = body.partition(b"grpc-status")[2]
+            found[number] = status[1 : 1 + status[0]].decode()
+        elif kind == 3:
+            found.setdefault(number, "reset")
+    return found

@@ -19,7 +19,10 @@ LARGEST_OTHER_FRAME = 16384
 
 _HEADER = 9
 _DATA, _HEADERS, _PRIORITY, _RST_STREAM, _SETTINGS = range(5)
-_PING, _WINDOW_UPDATE, _CONTINUATION = 0x06, 0x08, 0x09
+_PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = range(6, 10)
+_OF_CALLS = (_DATA, _HEADERS, _PRIORITY, _RST_STREAM, _CONTINUATION)
+_OF_CONNECTION = (_SETTINGS, _PING, _GOAWAY)
+_NO_STREAM = bytes(4)
 _ACK = _END_STREAM = 0x01
 _END_HEADERS = 0x04
 _LENGTHS = {_PRIORITY: 5, _RST_STREAM: 4, _PING: 8, _WINDOW_UPDATE: 4}
@@ -91,6 +94,10 @@ class FrameGuard:
         if not self._has_begun and (kind != _SETTINGS or flags & _ACK):
             raise ViolationError(ErrorCode.FRAME_INVALID, "the first frame is not SETTINGS")
         self._has_begun = True
+        if (kind in _OF_CALLS and not stream[3] & 1) or (kind in _OF_CONNECTION and stream != _NO_STREAM):
+            raise ViolationError(
+                ErrorCode.FRAME_INVALID, f"a frame of type {kind:#04x} on a stream it cannot have"
+            )
         if (kind == _CONTINUATION) != (self._block is not None) or self._block not in (None, stream):
             raise ViolationError(ErrorCode.FRAME_INVALID, "a header block is not continued, or none is open")
         if kind in (_HEADERS, _CONTINUATION):

@@ -12,6 +12,7 @@ import grpc.aio
 
 from tndrl.transport import registry
 from tndrl.transport.gate import CallGate
+from tndrl.transport.one_request import function_of, reading_one
 from tndrl.transport.refusal import Refusal
 from tndrl.transport.registry import PeerIdentity
 
@@ -37,20 +38,24 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         handler = await continuation(handler_call_details)
         if handler is None:
             return None  # type: ignore[return-value] # means UNIMPLEMENTED; the stubs leave it out
-        kind = ("stream" if handler.request_streaming else "unary") + (
-            "_stream" if handler.response_streaming else "_unary"
-        )
-        behaviour = getattr(handler, kind)
+        answers = "stream" if handler.response_streaming else "unary"
+        deserialize = handler.request_deserializer
+        if handler.request_streaming:
+            behaviour = getattr(handler, f"stream_{answers}")
+        else:
+            behaviour = getattr(handler, f"unary_{answers}")
+            behaviour = reading_one(behaviour, deserialize, streams=handler.response_streaming)
+            deserialize = None
         holds = handler_call_details.method not in self._idempotent
         wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
-        make = getattr(grpc, f"{kind}_rpc_method_handler")
+        make = getattr(grpc, f"stream_{answers}_rpc_method_handler")
         wrapped: grpc.RpcMethodHandler[Any, Any] = make(
-            wrap(behaviour, holds), handler.request_deserializer, handler.response_serializer
+            wrap(behaviour, holds), deserialize, handler.response_serializer
         )
         return wrapped
 
     def _wrap_unary(self, behaviour: Callable[..., Any], holds: bool) -> Callable[..., Any]:
-        if not inspect.iscoroutinefunction(_function_of(behaviour)):
+        if not inspect.iscoroutinefunction(function_of(behaviour)):
 
             def call_in_thread(request: object, context: grpc.ServicerContext) -> object:
                 stream, peer = self._admit_in_thread(context, holds)
@@ -71,7 +76,7 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
         return call
 
     def _wrap_stream(self, behaviour: Callable[..., Any], holds: bool) -> Callable[..., Any]:
-        function = _function_of(behaviour)
+        function = function_of(behaviour)
         if inspect.isasyncgenfunction(function):
 
             async def respond(
@@ -180,9 +185,3 @@ class _Departure:
         self._awaited -= 1
         if not self._awaited:
             self._gate.leave(self._stream, self._peer)
-
-
-def _function_of(behaviour: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what decides the kind of a behaviour: a callable object's ``__call__``."""
-    plain = inspect.isfunction(behaviour) or inspect.ismethod(behaviour)
-    return behaviour if plain else type(behaviour).__call__

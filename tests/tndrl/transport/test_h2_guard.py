@@ -22,6 +22,7 @@ from tndrl.transport.http2 import PREFACE
 from tndrl.transport.rate import TokenBucket
 
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
+FRAME_INVALID = ErrorCode.FRAME_INVALID
 BEGIN = frame(SETTINGS, 0, 0, b"")
 ACK = frame(SETTINGS, 1, 0, b"")
 CALL = frame(HEADERS, 4, 1, b"x" * 50)
@@ -142,6 +143,21 @@ def test_only_data_may_be_long(kind: int) -> None:
     longest = frame(kind, 0, 0, bytes(LARGEST_OTHER_FRAME))
     assert guard(BEGIN, longest)
     assert refusal(BEGIN, frame(kind, 0, 0, bytes(LARGEST_OTHER_FRAME + 1))) is ErrorCode.FRAME_INVALID
+
+
+@pytest.mark.parametrize("kind", [HEADERS, PRIORITY, RESET])
+@pytest.mark.parametrize("number", [0, 2, 0x7FFFFFFE])
+def test_calls_are_on_streams_of_clients(kind: int, number: int) -> None:
+    """Frames of a call stand on odd streams only (RFC 9113 section 5.1.1)."""
+    assert (
+        refusal(BEGIN, frame(kind, 4, number, bytes({PRIORITY: 5, RESET: 4}.get(kind, 0)))) is FRAME_INVALID
+    )
+
+
+@pytest.mark.parametrize(("kind", "length"), [(SETTINGS, 0), (PING, 8), (GOAWAY, 8)])
+def test_what_is_of_the_connection_is_on_no_stream(kind: int, length: int) -> None:
+    """Frames of the connection stand on stream 0 only."""
+    assert refusal(BEGIN, frame(kind, 0, 1, bytes(length))) is FRAME_INVALID
 
 
 def test_resets_have_a_rate() -> None:
