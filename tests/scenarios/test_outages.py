@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -11,10 +12,12 @@ import grpc
 import pytest
 
 import tndrl
-from support import nodes, requires, streams
+from support import certs, nodes, requires, streams
 from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.errors import PortClosedError
+from tndrl.node.peer import resolve_target
 from tndrl.v1.control_pb2 import PingRequest
+from tndrl.v1.control_pb2_grpc import ControlServiceStub
 
 
 @asynccontextmanager
@@ -130,6 +133,35 @@ async def test_a_restart_with_callers_attached(short_dir: Path) -> None:
             assert [(await call).material for call in waiting] == [b"x"] * len(peers)
         assert workshop.begun.count == 2 * len(peers)
         del stubs, running, waiting
+
+
+async def test_a_peer_that_calls_is_called_at_once(short_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that waits for a peer, in a long pause, tries again when the peer connects to it."""
+    requires.linux()
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 30.0)
+    b = certs.node_leaf("b")
+    async with nodes.running(short_dir / "a") as node, asyncio.timeout(20):
+        async with nodes.running(short_dir / "b", b) as away:
+            address = away.address
+        known = [{"name": "b", "addr": address, "identity": "spiffe://tndrl/node/b"}]
+        node.config = nodes.config(short_dir / "a", peers=known)
+        waiting = asyncio.ensure_future(ping_when_ready(node))
+        await streams.until(
+            lambda: node.stats().get("dialer.handshakes_failed") == 1, lambda: asyncio.sleep(0.01)
+        )
+        async with (
+            nodes.running(short_dir / "b", b, server__addr=address) as back,
+            back.connect(node.address),
+            asyncio.timeout(3),
+        ):
+            await waiting
+
+
+async def ping_when_ready(node: tndrl.Node) -> None:
+    """Call the peer "b" of a node, whenever it is there."""
+    channel = node._dialer.channel(resolve_target("b", node.config), tndrl.StreamType.CONTROL)
+    stub = ControlServiceStub(channel)
+    await stub.Ping(PingRequest(), wait_for_ready=True)
 
 
 @asynccontextmanager

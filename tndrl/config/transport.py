@@ -58,6 +58,15 @@ class TransportConfig(Section, frozen=True, kw_only=True):
     reconnect_max: Annotated[
         float, seconds("The longest pause between two tries to reach a peer that is gone.", 0.1, 3600)
     ] = 30.0
+    reconnect_for: Annotated[
+        float,
+        seconds(
+            "How long a call that waits for its peer (wait_for_ready) keeps trying to reach it, other than its own "
+            "deadline; 0 for ever.",
+            0,
+            86400,
+        ),
+    ] = 0.0
     max_datagram: Annotated[
         int,
         Field(

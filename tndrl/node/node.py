@@ -319,6 +319,7 @@ class Node:
         if config.control.admins is None:
             admins = (IdPattern.parse(self.identity),)
         plane = ControlPlane(self, admins)
+        dialer = dialer_of(config, credentials)
         listener = MuxListener(
             credentials,
             host=address.host,
@@ -328,8 +329,8 @@ class Node:
             request_timeout=config.transport.request_timeout,
             settings=settings,
             reset_key=ResetKey(reset_secret(self._state_path(credentials))),
+            on_peer=dialer.heard_of,
         )
-        dialer = dialer_of(config, credentials)
         async with listener, dialer:
             self._listener, self._dialer = listener, dialer
             listener.hold()  # a caller must not find a node without its services

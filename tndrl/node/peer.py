@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -157,6 +158,7 @@ def dialer_of(
         connect_timeout=transport.connect_timeout if timeout is None else timeout,
         evict_after=transport.evict_after,
         reconnect_max=transport.reconnect_max,
+        reconnect_for=transport.reconnect_for or math.inf,
         settings=quic_settings(config),
         tickets=tickets,
     )

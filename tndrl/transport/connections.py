@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pki.credentials import Credentials
+from pki.spiffe import SpiffeId
 from tndrl.errors import IdentityError, NoAnswerError, TndrlError, UsageError
 from tndrl.transport import addresses
 from tndrl.transport.codes import ErrorCode
@@ -40,12 +41,14 @@ class Connections:
         connect_timeout: float,
         evict_after: float,
         reconnect_max: float,
+        reconnect_for: float,
         settings: QuicSettings,
         tickets: ClientTickets | None,
     ) -> None:
         self.pool: Pool[Session] = Pool(evict_after=evict_after, reconnect_max=reconnect_max)
         self._credentials = credentials
         self._connect_timeout = connect_timeout
+        self._reconnect_for = reconnect_for
         self._settings = settings
         self._tickets = tickets
         self._counters: Counter[str] = Counter()
@@ -135,19 +138,25 @@ class Connections:
     async def opened(self, target: Target, *, waits: bool) -> bool:
         """Wait until a call to ``target`` may begin, and return whether a connection was made for it.
 
-        One that ``waits`` does so for ever, through pauses that grow; any other until one try has failed, which it
-        then hears by itself. Safe to cancel.
+        One that ``waits`` does so for ``reconnect_for`` seconds or for ever, through pauses that grow; any other until
+        one try has failed. The call then hears of it by itself. Safe to cancel.
         """
-        before = self.pool.live(target)
+        loop, before = asyncio.get_running_loop(), self.pool.live(target)
+        until = loop.time() + self._reconnect_for
         while True:
             try:
                 return await self.acquire(target, streams=0) not in before
             except UsageError:
                 raise
             except TndrlError:
-                if not waits:
+                if not waits or loop.time() >= until:
                     return False
-            await self._pause(target)
+            await self._pause(target, until)
+
+    def heard_of(self, identity: SpiffeId) -> None:
+        """Let whoever waits for this identity try again at once."""
+        self.pool.heard_of(identity)
+        self._wake()
 
     # private
 
@@ -162,18 +171,19 @@ class Connections:
             await session.ping()
             self._wake()
 
-    async def _pause(self, target: Target) -> None:
-        """Wait until it is time for another try, or there is a connection."""
+    async def _pause(self, target: Target, until: float) -> None:
+        """Wait until it is time for another try, at most ``until`` then, or there is a connection."""
         loop = asyncio.get_running_loop()
-        waiter = loop.create_future()
-        self._pausing.add(waiter)
-        try:
-            async with asyncio.timeout_at(self.pool.retry_at(target)):
-                await waiter
-        except TimeoutError:
-            pass
-        finally:
-            self._pausing.discard(waiter)
+        while self._tasks is not None and not self.pool.is_reachable(target):
+            left = min(until, self.pool.retry_at(target)) - loop.time()
+            if left <= 0:
+                return
+            waiter = loop.create_future()
+            self._pausing.add(waiter)
+            try:
+                await asyncio.wait({waiter}, timeout=left)
+            finally:
+                self._pausing.discard(waiter)
 
     def _wake(self) -> None:
         for waiter in self._pausing:
@@ -221,6 +231,7 @@ class Connections:
             for silent in self.pool.dialled(target, session):
                 self._group().create_task(_last_chance(silent), name=f"last chance for {target}")
             self._evict()
+            self.pool.heard_of(session.peer_id, target.host, target.port)
             self._wake()
             return session
         self.pool.failed(target, error, asyncio.get_running_loop().time())

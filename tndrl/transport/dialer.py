@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Self
 import grpc.aio
 
 from pki.credentials import Credentials
+from pki.spiffe import SpiffeId
 from tndrl.errors import TndrlError, UsageError
 from tndrl.transport.channels import REFUSAL_TIMEOUT, ChannelSocket
 from tndrl.transport.connections import Connections, TargetGate
@@ -46,7 +48,8 @@ class MuxDialer:
     """Dials peers, keeps a QUIC connection to each, and opens typed streams on them.
 
     Use it as an async context manager. It belongs to the event loop that entered it. A connection on which no stream
-    is open for ``evict_after`` seconds is closed; ``reconnect_max`` bounds the pauses between two tries.
+    is open for ``evict_after`` seconds is closed; ``reconnect_max`` bounds the pauses between two tries,
+    ``reconnect_for`` the seconds in which calls that wait for their peer keep trying.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class MuxDialer:
         connect_timeout: float = 10.0,
         evict_after: float = 300.0,
         reconnect_max: float = 30.0,
+        reconnect_for: float = math.inf,
         settings: QuicSettings | None = None,
         tickets: TicketStore | None = None,
     ) -> None:
@@ -68,6 +72,7 @@ class MuxDialer:
             connect_timeout=connect_timeout,
             evict_after=evict_after,
             reconnect_max=reconnect_max,
+            reconnect_for=reconnect_for,
             settings=settings,
             tickets=ClientTickets(credentials, store) if limit else None,
         )
@@ -155,6 +160,10 @@ class MuxDialer:
         """
         stream, _session = await self._begin((target, stream_type, priority), None)
         return stream
+
+    def heard_of(self, identity: SpiffeId) -> None:
+        """Take note that a peer has shown itself, as by connecting to us: whoever waits for it tries again at once."""
+        self._connections.heard_of(identity)
 
     def rebind(self) -> None:
         """Move every connection to a fresh socket, for example after a report that the network has changed.

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -71,6 +71,7 @@ class MuxListener:
         settings: QuicSettings | None = None,
         reset_key: ResetKey | None = None,
         is_revoked: IsRevoked = never_revoked,
+        on_peer: Callable[[SpiffeId], None] | None = None,
     ) -> None:
         self._credentials = credentials
         self._host = host
@@ -80,6 +81,7 @@ class MuxListener:
         self._request_timeout = request_timeout
         self._settings = settings or QuicSettings()
         self._reset_key = reset_key
+        self._on_peer = on_peer
         limit = self._settings.limits.tickets
         self._tickets = IssuedTickets(limit) if limit else None
         self._backends: dict[int, str] = {}
@@ -245,6 +247,8 @@ class MuxListener:
         self._confirmed.add(session)
         self._counters["handshakes_completed"] += 1
         logger.info("%s connected from %s", session.peer_id, session.label)
+        if self._on_peer is not None and session.peer_id is not None:
+            self._on_peer(session.peer_id)
 
     def _handle_closed(self, session: Session) -> None:
         failure = session.failure

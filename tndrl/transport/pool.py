@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from pki.spiffe import SpiffeId
 from tndrl.errors import StreamRefusedError, TndrlError
 from tndrl.transport.backoff import Backoff
 from tndrl.transport.target import Target
@@ -28,6 +29,10 @@ class Connection(Protocol):
     @property
     def is_confirmed(self) -> bool:
         """Whether the peer has accepted us."""
+
+    @property
+    def peer_id(self) -> SpiffeId | None:
+        """Who it is."""
 
     @property
     def streams(self) -> int:
@@ -86,6 +91,7 @@ class _Place(Generic[C]):
         self.connections: list[C] = []  # the oldest first: later ones fall idle, and are evicted
         self.doubted: dict[C, float] = {}  # those that left a PING unanswered, and since when
         self.failure: TndrlError | None = None  # of the last try or connection, if that was a failure
+        self.identity: SpiffeId | None = None  # whoever was there last
         self.changed_at = 0.0
         self.backoff = Backoff(longest_pause)
 
@@ -156,7 +162,7 @@ class Pool(Generic[C]):
     def dialled(self, target: Target, connection: C) -> list[C]:
         """Take in a new connection; returns those to give up: the peer answers, and on them it was silent."""
         place = self._place(target)
-        place.failure = None
+        place.failure, place.identity = None, connection.peer_id
         silent = place.give_up_doubted()
         place.connections.append(connection)
         return silent
@@ -184,9 +190,17 @@ class Pool(Generic[C]):
         """Return when whoever waits for ``target`` should try again."""
         return self._place(target).backoff.due
 
-    def hurry(self, target: Target) -> None:
-        """End the pause before the next try: there is a sign that the peer can be reached."""
-        self._place(target).backoff.hurry()
+    def is_reachable(self, target: Target) -> bool:
+        """Return whether there is a connection to ``target`` that is not in doubt."""
+        place = self._places.get(target)
+        return place is not None and any(one.failure is None for one in place.usable())
+
+    def heard_of(self, identity: SpiffeId | None, host: str = "", port: int = 0) -> None:
+        """End the pauses of targets with this identity or address: there is a sign that it can be reached."""
+        for target, place in self._places.items():
+            here = (target.host, target.port) == (host, port)
+            if here or (identity is not None and identity in (target.expected, place.identity)):
+                place.backoff.hurry()
 
     def evict(self, now: float) -> tuple[list[C], float | None]:
         """Return the connections to close, on which no stream was open for long, and when to ask again."""

@@ -112,7 +112,7 @@ async def test_a_name_that_means_another_address_now(
         with pytest.raises(PortClosedError):
             await dialer.dial(good)
         found[:] = [(socket.AF_INET, (good.host, good.port))]
-        dialer._connections.pool.hurry(good)
+        dialer._connections.pool.heard_of(None, good.host, good.port)
         assert (await dialer.dial(good)).is_connected
 
 
@@ -165,3 +165,34 @@ async def test_who_waits_does_so_until_the_end(monkeypatch: pytest.MonkeyPatch) 
         assert dialer.stats()["handshakes_failed"] == 1
     with pytest.raises(UsageError, match="closed"):
         await waiting
+
+
+async def test_waiting_has_the_end_that_it_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told how long to keep trying, a caller that waits gives up then, in the middle of a pause too."""
+    requires.linux()
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 30.0)
+    async with streams.dialer(reconnect_for=0.2) as dialer, asyncio.timeout(5):
+        gate = TargetGate(dialer._connections, Target("127.0.0.1", 9))
+        assert await gate.opened(waits=True) is False
+        assert isinstance(gate.failure, PortClosedError)
+
+
+async def test_one_success_ends_the_pauses_of_its_address(
+    short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a peer is reached, others that wait for the same address try again at once."""
+    requires.linux()
+    monkeypatch.setattr(random, "uniform", lambda _low, _high: 30.0)
+    async with streams.dialer() as dialer, asyncio.timeout(15):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        by_name, by_identity = (
+            streams.target(f"127.0.0.1:{port}", expected) for expected in (None, streams.node_id("a"))
+        )
+        with pytest.raises(PortClosedError):
+            await dialer.dial(by_identity)
+        waiting = asyncio.ensure_future(TargetGate(dialer._connections, by_identity).opened(waits=True))
+        async with streams.listening(short_dir, port=port):
+            await dialer.dial(by_name)
+            assert await waiting is True

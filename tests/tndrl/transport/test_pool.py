@@ -27,6 +27,7 @@ class Known:
     heard_at: float = 0.0
     idle_since: float = 0.0
     keepalive: float = 30.0
+    peer_id: SpiffeId | None = None
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +165,47 @@ def test_failures_lengthen_the_pause(pool: Pool[Known]) -> None:
     for _ in range(9):
         pool.failed(THERE, error(), 100)
     assert pool.retry_at(THERE) == pytest.approx(100 + 25.6)
-    pool.hurry(THERE)
+    pool.heard_of(None, THERE.host, THERE.port)
     assert pool.retry_at(THERE) <= 100
     assert pool.acquire(THERE, 100) == Dial()
+
+
+@pytest.mark.parametrize("by", ["address", "expectation", "memory"])
+def test_a_sign_of_a_peer_ends_the_pause(pool: Pool[Known], by: str) -> None:
+    """Whoever has the address, the expected identity or the one from before is tried at once; nobody else is."""
+    target, elsewhere = (KNOWN if by == "expectation" else THERE), Target("c.example", 1)
+    one = Known(peer_id=KNOWN.expected)
+    if by == "memory":
+        filled(pool, one)
+        one.failure = error()
+    for each in (target, elsewhere):
+        for _ in range(5):
+            pool.failed(each, error(), 100)
+    pool.heard_of(
+        None if by == "address" else KNOWN.expected, *(("b.example", 4433) if by == "address" else ())
+    )
+    assert pool.retry_at(target) <= 100
+    assert pool.retry_at(elsewhere) > 100
+
+
+def test_nobody_heard_of_ends_no_pause(pool: Pool[Known]) -> None:
+    """That no identity is expected is no identity that others share."""
+    pool.failed(THERE, error(), 100)
+    pool.heard_of(None)
+    assert pool.retry_at(THERE) > 100
+
+
+def test_reachable_is_who_is_not_in_doubt(pool: Pool[Known]) -> None:
+    """A connection counts as a way to the peer while it lives and has not left a PING unanswered."""
+    assert not pool.is_reachable(THERE)
+    one = Known()
+    assert filled(pool, one).is_reachable(THERE)
+    pool.doubt(THERE, one, 50)
+    assert not pool.is_reachable(THERE)
+    one.heard_at = 51
+    assert pool.is_reachable(THERE)
+    one.failure = error()
+    assert not pool.is_reachable(THERE)
 
 
 def test_a_lost_connection_is_replaced_at_once(pool: Pool[Known]) -> None:
