@@ -24,6 +24,7 @@ from cryptography.x509.verification import (
 
 from pki.alerts import Alert
 from pki.bundle import TrustBundle
+from pki.constraints import constrains_uris, constraint_violations
 from pki.errors import SpiffeIdError, SvidError, Violation, shown
 from pki.hosts import verify_host
 from pki.parsed import Parsed
@@ -94,7 +95,7 @@ def _examine(
     found += [violation for parsed in path for violation in _time_violations(parsed, now)]
     identity, named = _identity(leaf, bundle)
     found += [*_leaf_violations(leaf), *named, *_usage_violations(path, usage), *_unknown_extensions(path)]
-    if not found:
+    if not found and not constrains_uris(path):  # the library refuses what it cannot read
         found += _second_net(leaf, pool, bundle, now)
     return identity, found
 
@@ -114,7 +115,10 @@ def _read(chain_der: Sequence[bytes], usage: Usage) -> list[Parsed]:
 def _choose_path(leaf: Parsed, pool: Sequence[Parsed], bundle: TrustBundle) -> tuple[Path, list[Violation]]:
     """Return the first path whose issuers may issue, or the first path with what is wrong, or the leaf alone."""
     signed = memory_of_signatures()
-    paths = [(path, list(issuer_violations(path))) for path in find_paths(leaf, pool, bundle.parsed, signed)]
+    paths = [
+        (path, [*issuer_violations(path), *constraint_violations(path)])
+        for path in find_paths(leaf, pool, bundle.parsed, signed)
+    ]
     if not paths:
         return (leaf,), [missing_path(leaf, pool, bundle.parsed, signed)]
     return next((choice for choice in paths if not choice[1]), paths[0])

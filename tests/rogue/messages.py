@@ -122,3 +122,56 @@ def begun_early(kind: HandshakeType, count: int = 8) -> Callable[[Flight], Fligh
         )
 
     return arrange
+
+
+def changed_client_hello(change: Callable[[tls.ClientHello], None]) -> Callable[[Flight], Flight]:
+    """Return an arrangement that changes ClientHello on its way: the other side must refuse it at once."""
+
+    def arrange(flight: Flight) -> Flight:
+        return [
+            (at, _changed(part, change) if part[0] == HandshakeType.CLIENT_HELLO else part)
+            for at, part in flight
+        ]
+
+    return arrange
+
+
+def _changed(message: bytes, change: Callable[[tls.ClientHello], None]) -> bytes:
+    hello = tls.pull_client_hello(Buffer(data=message))
+    change(hello)
+    return build(tls.push_client_hello, hello)
+
+
+PARAMETERS = 0x39
+"""The extension ``quic_transport_parameters`` (RFC 9001 section 8.2)."""
+
+Parameters = Callable[[bytes], list[bytes]]
+"""Takes the transport parameters that a sound peer sends; returns the contents of the extensions sent instead."""
+
+
+def _exchanged(extensions: list[tuple[int, bytes]], parameters: Parameters) -> list[tuple[int, bytes]]:
+    found = dict(extensions)[PARAMETERS]
+    rest = [extension for extension in extensions if extension[0] != PARAMETERS]
+    return rest + [(PARAMETERS, content) for content in parameters(found)]
+
+
+def client_parameters(parameters: Parameters) -> Callable[[Flight], Flight]:
+    """Return an arrangement that exchanges the transport parameters of a client."""
+
+    def change(hello: tls.ClientHello) -> None:
+        hello.other_extensions = _exchanged(hello.other_extensions, parameters)
+
+    return changed_client_hello(change)
+
+
+def server_parameters(parameters: Parameters) -> Callable[[bytes], bytes]:
+    """Return an edit that exchanges the transport parameters of a server."""
+
+    def edit(message: bytes) -> bytes:
+        if message[0] != HandshakeType.ENCRYPTED_EXTENSIONS:
+            return message
+        extensions = tls.pull_encrypted_extensions(Buffer(data=message))
+        extensions.other_extensions = _exchanged(extensions.other_extensions, parameters)
+        return build(tls.push_encrypted_extensions, extensions)
+
+    return edit

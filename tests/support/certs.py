@@ -364,6 +364,8 @@ class Case:
         return self.client if usage is Usage.CLIENT else self.server
 
 
+_Uri = x509.UniformResourceIdentifier
+
 BAD: dict[str, Case] = {}
 GOOD: dict[str, Case] = {}
 
@@ -598,6 +600,19 @@ bad_resigned("TLS-43 duplicate extension", _duplicate_extension)
 bad_resigned("TLS-43 invalid public key", _bad_point)
 bad_leaf("TLS-44", Alert.certificate_unknown, extra=[(UNKNOWN_EXTENSION, True)])
 bad_issuer("TLS-44 intermediate", Alert.certificate_unknown, extra=[(UNKNOWN_EXTENSION, True)])
+for _row, _permitted, _excluded in (
+    ("not permitted", [_Uri("elsewhere")], None),
+    ("not permitted below", [_Uri(".tndrl")], None),
+    ("excluded", None, [_Uri("tndrl")]),
+    ("excluded and permitted", [_Uri("tndrl")], [_Uri("tndrl")]),
+    ("DNS not permitted", [x509.DNSName("example.org")], None),
+    ("not understood", [_Uri("tndrl"), x509.RFC822Name("tndrl")], None),
+):
+    bad_issuer(
+        f"TLS-45 {_row}",
+        Alert.certificate_unknown,
+        extra=[(x509.NameConstraints(_permitted, _excluded), True)],
+    )
 bad_leaf("key Ed25519", Alert.unsupported_certificate, private=lambda: key("ed25519"))
 bad_leaf("key P-521", Alert.unsupported_certificate, private=lambda: key("p521"))
 
@@ -634,3 +649,18 @@ good("one intermediate", _behind_middles(1))
 good("three intermediates", _behind_middles(3))
 good("intermediates in another order", _shuffled)
 good("root sent along", lambda usage: leaf().behind(world().root))
+
+
+def _constrained(permitted: list[x509.GeneralName] | None, excluded: list[x509.GeneralName] | None) -> object:
+    def build(usage: Usage) -> Made:
+        middle = make_ca(
+            world().root, name="Middle CA", extra=[(x509.NameConstraints(permitted, excluded), True)]
+        )
+        return leaf(middle).behind(middle)
+
+    return build
+
+
+good("TLS-45 permitted", _constrained([_Uri("TNDRL"), _Uri("elsewhere")], None))
+good("TLS-45 not excluded", _constrained(None, [_Uri("elsewhere"), _Uri(".tndrl")]))
+good("TLS-45 DNS permitted", _constrained([_Uri("tndrl"), x509.DNSName("localhost")], None))

@@ -13,6 +13,7 @@ from rogue.signing import sign
 from support import certs
 from wire.stages import Caller, Stage
 
+TRANSPORT_PARAMETER_ERROR = 0x08
 PROTOCOL_VIOLATION = 0x0A
 CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
@@ -21,6 +22,7 @@ ILLEGAL_PARAMETER = 0x12F
 UNKNOWN_CA = 0x130
 DECRYPT_ERROR = 0x133
 PROTOCOL_VERSION = 0x146
+MISSING_EXTENSION = 0x16D
 CERTIFICATE_REQUIRED = 0x174
 NO_APPLICATION_PROTOCOL = 0x178
 EITHER = {PROTOCOL_VIOLATION, UNEXPECTED_MESSAGE}
@@ -146,6 +148,48 @@ TOO_LARGE: dict[str, tuple[Callable[[], Script], set[int]]] = {
 }
 """Handshake messages that would fill memory, bad in both roles."""
 
+NO_SUITE = 0x1304
+"""TLS_AES_128_CCM_SHA256, which nobody here offers."""
+
+
+def parameter(kind: int, content: bytes) -> bytes:
+    """Return one transport parameter (RFC 9000 section 18)."""
+    return bytes([kind, len(content)]) + content
+
+
+PARAMETERS: dict[str, tuple[messages.Parameters, set[int]]] = {
+    "TLS-50 none": (lambda _: [], {MISSING_EXTENSION}),
+    "TLS-50 cut off": (lambda sound: [sound[:-1]], {TRANSPORT_PARAMETER_ERROR}),
+    "TLS-50 malformed": (lambda _: [parameter(4, b"\xc0")], {TRANSPORT_PARAMETER_ERROR}),
+    "TLS-50 too small": (lambda sound: [sound + parameter(3, b"\x44\xaf")], {TRANSPORT_PARAMETER_ERROR}),
+    "TLS-50 duplicate": (lambda sound: [sound + parameter(4, b"\x01")], {TRANSPORT_PARAMETER_ERROR}),
+    "TLS-50 duplicate unknown": (
+        lambda sound: [sound + 2 * parameter(27, b"")],
+        {TRANSPORT_PARAMETER_ERROR},
+    ),
+    "TLS-50 two extensions": (lambda sound: [sound, sound], {ILLEGAL_PARAMETER}),
+}
+"""Transport parameters, bad in both roles."""
+
+SERVERS_OWN = {
+    "original_destination_connection_id": parameter(0, bytes(8)),
+    "stateless_reset_token": parameter(2, bytes(16)),
+    "preferred_address": parameter(13, bytes(4 + 2 + 16 + 2) + b"\x04abcd" + bytes(16)),
+    "retry_source_connection_id": parameter(16, bytes(8)),
+}
+"""Transport parameters that no client may send (RFC 9000 section 18.2)."""
+
+
+def client_with(parameters: messages.Parameters) -> Callable[[], Script]:
+    """Return a maker of clients with these transport parameters."""
+    return lambda: valid(arrange=messages.client_parameters(parameters))
+
+
+def server_with(parameters: messages.Parameters) -> Callable[[], Script]:
+    """Return a maker of servers with these transport parameters."""
+    return lambda: valid(edit=messages.server_parameters(parameters))
+
+
 CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     **PROOFS,
     **TOO_LARGE,
@@ -162,6 +206,20 @@ CLIENTS: dict[str, tuple[Callable[[], Script], set[int]]] = {
     "TLS-48 and older": (lambda: valid(versions=[0x0303, 0x0302, 0x0301]), {PROTOCOL_VERSION}),
     "TLS-49 groups": (lambda: valid(groups=[Group.GREASE]), {HANDSHAKE_FAILURE}),
     "TLS-49 schemes": (lambda: valid(schemes=[SignatureAlgorithm.ED448]), {HANDSHAKE_FAILURE}),
+    "TLS-49 suites": (
+        lambda: valid(
+            arrange=messages.changed_client_hello(lambda hello: setattr(hello, "cipher_suites", [NO_SUITE]))
+        ),
+        {HANDSHAKE_FAILURE},
+    ),
+    **{name: (client_with(bad), codes) for name, (bad, codes) in PARAMETERS.items()},
+    **{
+        f"TLS-50 {name}": (
+            client_with(lambda sound, own=own: [sound + own]),
+            {TRANSPORT_PARAMETER_ERROR},
+        )
+        for name, own in SERVERS_OWN.items()
+    },
     "TLS-51 session id": (lambda: valid(session_id=bytes(32)), {PROTOCOL_VIOLATION}),
     "QUIC-05 ClientHello over 16 KiB": (
         lambda: valid(arrange=lambda _: [(Epoch.INITIAL, bytes([1, 0, 64, 1]) + bytes(500))]),
@@ -185,6 +243,15 @@ SERVERS: dict[str, tuple[Callable[[], Script], set[int]]] = {
         lambda: valid(edit=messages.change_server_hello(supported_version=None)),
         {ILLEGAL_PARAMETER},
     ),
+    "TLS-49 suite that was not offered": (
+        lambda: valid(edit=messages.change_server_hello(cipher_suite=NO_SUITE)),
+        {ILLEGAL_PARAMETER},
+    ),
+    "TLS-49 group that was not offered": (
+        lambda: valid(edit=messages.change_server_hello(key_share=(Group.GREASE, bytes(32)))),
+        {ILLEGAL_PARAMETER},
+    ),
+    **{name: (server_with(bad), codes) for name, (bad, codes) in PARAMETERS.items()},
     "TLS-51 session id": (lambda: valid(session_id=bytes(32)), {ILLEGAL_PARAMETER}),
     "TLS-53 EncryptedExtensions in Initial": (
         lambda: valid(arrange=messages.moved(HandshakeType.ENCRYPTED_EXTENSIONS, Epoch.INITIAL)),

@@ -29,6 +29,7 @@ from tndrl.transport._aioquic.logs import QuietLog
 from tndrl.transport._aioquic.migration import Migration
 from tndrl.transport._aioquic.new_path import NewPath
 from tndrl.transport._aioquic.pacing import Pacing
+from tndrl.transport._aioquic.parameters import ParameterChecks
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
 from tndrl.transport._aioquic.priority import StreamPriorities
 from tndrl.transport._aioquic.probes import PersistentProbes
@@ -71,6 +72,7 @@ class AuthenticatedConnection(
     AckValidation,
     FrameChecks,
     KeyUpdates,
+    ParameterChecks,
     Migration,
     FlowControl,
     AskAfterSilence,

@@ -114,8 +114,11 @@ class VerifyingContext(ResumingContext):
 
     def _client_handle_hello(self, input_buf: Buffer, output_buf: Buffer) -> None:
         # RFC 8446 section 4.1.3: the echo must be what we sent, and QUIC sends none (RFC 9001 section 8.4).
-        if tls.pull_server_hello(copied(input_buf)).legacy_session_id != self.legacy_session_id:
+        hello = tls.pull_server_hello(copied(input_buf))
+        if hello.legacy_session_id != self.legacy_session_id:
             raise alert(Alert.illegal_parameter, "ServerHello echoes a session id that was not sent")
+        if hello.cipher_suite not in self._cipher_suites:
+            raise alert(Alert.illegal_parameter, "ServerHello has a cipher suite that was not offered")
         super()._client_handle_hello(input_buf, output_buf)
 
     def _client_handle_finished(self, input_buf: Buffer, output_buf: Buffer) -> None:
