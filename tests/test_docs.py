@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
-from tndrl.config import Config
+import pytest
+
+from tndrl.config import SETTINGS, Config
 from tndrl.errors import TndrlError
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.stream_type import RESERVED_TYPES, USER_TYPES, StreamType
 
-PAGE = (Path(__file__).parent.parent / "docs" / "transport.md").read_text()
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "transport.md").read_text()
 
 
 def first_cells(heading: str) -> list[str]:
@@ -46,6 +50,44 @@ def test_deadlines() -> None:
     for seconds, section, name in re.findall(r"\| ([0-9.]+)[^|]*\| `(\w+)\.(\w+)` \|", PAGE):
         field = re.sub(r"[A-Z]", lambda letter: "_" + letter[0].lower(), name)
         assert getattr(getattr(Config(), section), field) == float(seconds), name
+
+
+def limits() -> list[tuple[str, str, str]]:
+    """Return setting or constant, default and test of each row of the table of limits."""
+    section = PAGE.partition("## Limits\n")[2].partition("\n## ")[0]
+    rows = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("| ")][1:]
+    return [(re.findall("`([^`]+)`", row[0])[-1], row[1].strip(), row[3].strip(" `")) for row in rows]
+
+
+def number(text: str) -> float:
+    """Return what a default says: ``1,024``, ``64 KiB``, ``50 %``."""
+    digits, _, unit = text.partition(" ")
+    return float(digits.replace(",", "")) * {"KiB": 1024, "MiB": 1024**2}.get(unit, 1)
+
+
+def value_of(name: str) -> float:
+    """Return the default of a setting (``limits.streams``), or a constant (``tndrl.transport.http2.HELD``)."""
+    owner, _, last = name.rpartition(".")
+    if owner in ("limits", "transport"):
+        return getattr(
+            getattr(Config(), owner), re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), last)
+        )
+    return getattr(import_module(owner), last)
+
+
+@pytest.mark.parametrize(("name", "default", "test"), limits(), ids=[name for name, _, _ in limits()])
+def test_limits(name: str, default: str, test: str) -> None:
+    """Each limit has the default that the code has, and a test that exists."""
+    assert value_of(name) == number(default)
+    file, _, function = test.partition("::")
+    assert f"def {function}(" in (ROOT / file).read_text()
+
+
+def test_every_limit_is_listed() -> None:
+    """No setting of ``limits`` is missing from the table."""
+    keys = {key for key in SETTINGS if key.startswith("limits.")}
+    assert keys
+    assert keys <= {name for name, _, _ in limits()}
 
 
 def _descendants(cls: type[TndrlError]) -> list[type[TndrlError]]:

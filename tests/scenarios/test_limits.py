@@ -18,6 +18,8 @@ import tndrl
 from support import nodes, streams
 from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.control.state import NodeState
+from tndrl.errors import AgentCallError
+from tndrl.v1 import control_pb2
 
 OK, EXHAUSTED = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED
 
@@ -127,3 +129,25 @@ async def test_a_drain_says_when_to_come_again(short_dir: Path) -> None:
         workshop.released.add()
         assert await held
         assert await stopping
+
+
+async def test_control_takes_small_messages_only(short_dir: Path) -> None:
+    """A request above ``limits.controlMessage`` is refused, and the next one answered."""
+    async with limited(short_dir, controlMessage=2048) as (_node, _workshop, peer):
+        stub = nodes.control(peer)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Shutdown(control_pb2.ShutdownRequest(reason="x" * 4096))
+        assert raised.value.code() is EXHAUSTED
+        await nodes.ping(stub)
+
+
+async def test_an_agents_answer_is_bounded(short_dir: Path) -> None:
+    """A caller takes no answer above ``limits.agentAnswer``, and gets the next one."""
+    async with (
+        nodes.running(short_dir / "a", llm__provider="echo") as node,
+        nodes.calling(short_dir / "b", "b", node.address, limits={"agentAnswer": 8192}) as peer,
+        peer.agent() as agent,
+    ):
+        with pytest.raises(AgentCallError, match="RESOURCE_EXHAUSTED"):
+            await agent.send("x" * 32768)
+        assert await agent.send("hello")
