@@ -10,7 +10,7 @@ from a2a.types import CancelTaskRequest, GetTaskRequest, StreamResponse, Subscri
 
 import tndrl
 from interop.conftest import Both
-from support import agents
+from support import agents, streams
 from support.agents import CANCELED, COMPLETED
 
 VERSIONS = pytest.mark.parametrize("version", agents.VERSIONS)
@@ -43,9 +43,11 @@ async def test_go_cancels(both: Both, version: str) -> None:
     async with both.serving(llm__provider="echo", llm__model="chunk=5,delay=0.05") as node:
         channel = await both.go_channel(node, A2A)
         begun = await both.go.do("stream", chan=channel, version=version, text="word " * 500, times=3)
+        await streams.until(lambda: node.stats()["agent_calls_running"] == 0)
         following = asyncio.create_task(
             both.go.do("follow", chan=channel, version=version, task=begun["task"])
         )
+        await streams.until(lambda: node.stats()["agent_calls_running"] == 1)
         cancelled = await both.go.do("cancel", chan=channel, version=version, task=begun["task"])
         assert cancelled["state"] == "TASK_STATE_CANCELED"
         assert (await following)["state"] == "TASK_STATE_CANCELED"
@@ -85,10 +87,11 @@ async def test_python_cancels(both: Both, version: str) -> None:
         begun = client.send_message(agents.request("wait"))
         first = await anext(begun)
         task_id = first.task.id or first.status_update.task_id
-        following = asyncio.create_task(_states(client.subscribe(SubscribeToTaskRequest(id=task_id))))
+        following = client.subscribe(SubscribeToTaskRequest(id=task_id))
+        await anext(following)
         cancelled = await client.cancel_task(CancelTaskRequest(id=task_id))
         assert cancelled.status.state == CANCELED
-        assert (await following)[-1] == CANCELED
+        assert (await _states(following))[-1] == CANCELED
         await begun.aclose()
 
 
