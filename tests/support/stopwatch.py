@@ -26,8 +26,12 @@ class Stopwatch:
         return self
 
     def __exit__(self, *_error: object) -> None:
+        self.note(time.monotonic() - self._began)
+
+    def note(self, seconds: float) -> None:
+        """Take how long one try took."""
         self._tries += 1
-        self.seconds = min(self.seconds, time.monotonic() - self._began)
+        self.seconds = min(self.seconds, seconds)
 
     @property
     def round_trips(self) -> float:
