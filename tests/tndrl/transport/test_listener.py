@@ -13,6 +13,7 @@ from pki.alerts import Alert
 from pki.spiffe import IdPattern
 from rogue.peer import Peer, RogueClient
 from support import streams
+from support.link import Link, UdpLink
 from support.streams import ECHO_TYPE, Echo, RawClient
 from tndrl.config import LimitsConfig
 from tndrl.errors import ConfigError, UsageError
@@ -22,6 +23,7 @@ from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.quic_stream import SEND_HIGH_WATER
+from tndrl.transport.tickets import Ticket
 
 ECHO = bytes([ECHO_TYPE])
 
@@ -307,3 +309,30 @@ async def test_small_buffers_are_warned_of_once(
         pass
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert [("sysctl" in line, "KiB" in line) for line in warnings] == [(True, True)]
+
+
+# Early data
+
+
+async def test_a_server_without_our_gate_gets_no_early_data(short_dir: Path) -> None:
+    """What cannot hold calls is handed a stream when the handshake is confirmed, with all that came before."""
+    async with (
+        streams.listening(short_dir) as (listener, echo),
+        UdpLink(listener.address, Link(1, delay=0.1)) as link,
+    ):
+        near, _, port = link.address.partition(":")
+        tickets: list[Ticket] = []
+        with streams.dialling() as client:
+            first = streams.dial(client, (near, int(port)), on_ticket=tickets.append)
+            await first.wait_confirmed()
+            await streams.until(lambda: bool(tickets), first.ping)
+            session = streams.dial(client, (near, int(port)), ticket=tickets[0])
+            stream = session.open_stream()
+            await stream.send(ECHO + streams.HELLO)
+            await streams.until(lambda: listener.stats()["streams_open"] == 1, lambda: asyncio.sleep(0.005))
+            assert (listener.stats()["early_data_accepted"], len(listener.sessions)) == (1, 1)
+            await asyncio.sleep(0)
+            assert echo.opened == 0
+            assert await stream.receive()
+            assert (echo.opened, len(listener.sessions)) == (1, 2)
+            await stream.aclose()

@@ -178,6 +178,15 @@ async def test_without_early_data_a_connection_is_resumed_all_the_same(
 # What is not
 
 
+async def test_a_server_that_takes_no_early_data_any_more() -> None:
+    """A client that offers it all the same is met with a full handshake, and what it sent arrives after it."""
+    async with paired() as pair:
+        ticket = await pair.first()
+        endpoint = pair.server.endpoint
+        endpoint._resumption = dataclasses.replace(endpoint._resumption, early_data=False)
+        await pair.full(ticket)
+
+
 async def test_the_same_ticket_again_is_a_full_handshake() -> None:
     """A second use of a ticket resumes nothing, and what was sent with it as early data is not read as such."""
     async with paired() as pair:
