@@ -102,9 +102,9 @@ func run(c command) answer {
 	if !known {
 		return answer{"error": "no such operation: " + c.Op}
 	}
-	ctx := context.Background()
+	ctx, cancel := context.WithCancel(context.Background()) // ends a stream that was left early
+	defer cancel()
 	if c.Timeout > 0 {
-		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, seconds(c.Timeout))
 		defer cancel()
 	}
