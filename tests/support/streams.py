@@ -308,8 +308,11 @@ async def grpc_server(
     def register(server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", handlers),))
 
-    interceptors = [PeerInterceptor(gate or CallGate(), idempotent)]
-    server = GrpcServer("test", path, register, interceptors=interceptors, max_message=1 << 20)
+    gate = gate or CallGate()
+    interceptors = [PeerInterceptor(gate, idempotent)]
+    server = GrpcServer(
+        "test", path, register, interceptors=interceptors, max_message=1 << 20, limits=gate.limits
+    )
     await server.start()
     try:
         yield server

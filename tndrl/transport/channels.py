@@ -36,6 +36,7 @@ class ChannelSocket:
     def __init__(self, path: Path, open_stream: OpenStream, tasks: asyncio.TaskGroup) -> None:
         self.target = f"unix:{checked_path(path)}"
         self.refused = 0  # connections of other processes
+        self._calls = 1  # that the server is known to take at once
         self._open_stream = open_stream
         self._tasks = tasks
         self._bridges: set[asyncio.Task[None]] = set()
@@ -97,10 +98,10 @@ class ChannelSocket:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
                 await http2.refuse(local, str(error))
             return
-        opening, gate = http2.Opening(), http2.FrameGate()
+        opening, gate = http2.Opening(), http2.Answers(self._learn)
         try:
             # Not before there is a connection: a channel is not ready without one.
-            await local.send(http2.EARLY_SETTINGS)
+            await local.send(http2.early_settings(self._calls))
             broken = await splice(local, stream, outbound=opening.feed, inbound=gate.feed)
         finally:
             await stream.aclose()
@@ -111,3 +112,6 @@ class ChannelSocket:
                 await http2.refuse(local, str(broken), opening=opening)
         elif gate.is_between_frames:
             await local.send(http2.goaway(str(broken)))
+
+    def _learn(self, calls: int) -> None:
+        self._calls = min(calls, http2.EARLY_STREAMS)

@@ -8,6 +8,7 @@ lower one grpcio takes the call for unprocessed and tries again at once, for eve
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 from tndrl.transport.stream import ByteStream
 
@@ -18,7 +19,10 @@ LARGEST_HELD_FRAME = 64 * 1024
 """Bytes of a frame that is held back until it is whole; a larger one is passed on as it comes."""
 
 EARLY_STREAMS = 100
-"""Calls at once that a client may begin before it knows the server's limit: the least that RFC 9113 recommends."""
+"""Calls at once that a client may begin on a new stream to a server that takes so many, or more."""
+
+UNLIMITED = 0xFFFFFFFF
+"""The number of calls at once that a server takes which does not say any (RFC 9113 section 6.5.2)."""
 
 NO_PING_TIMEOUT = ("grpc.http2.ping_timeout_ms", 2**31 - 1)
 """grpcio measures its windows with PINGs and ends a connection that leaves one unanswered for a minute. Behind what
@@ -40,8 +44,17 @@ def frame(kind: int, body: bytes, *, flags: int = 0, stream: int = 0) -> bytes:
 SETTINGS = frame(_SETTINGS, b"")
 """An empty SETTINGS frame, with which a server begins."""
 
-EARLY_SETTINGS = frame(_SETTINGS, struct.pack(">HI", _MAX_CONCURRENT_STREAMS, EARLY_STREAMS))
-"""What a client is sent before the server's own SETTINGS are there: grpcio waits for some, a round trip long."""
+
+def early_settings(calls: int) -> bytes:
+    """Return what a client is sent before the server's own SETTINGS are there: it may begin so many calls until then.
+
+    grpcio waits for some SETTINGS, a round trip long.
+    """
+    return frame(_SETTINGS, struct.pack(">HI", _MAX_CONCURRENT_STREAMS, calls))
+
+
+EARLY_SETTINGS = early_settings(1)
+"""Those for a server of which nothing is known: every server takes a call."""
 
 
 def goaway(reason: str) -> bytes:
@@ -151,3 +164,31 @@ class FrameGate:
             else:
                 break
         return end
+
+
+class Answers(FrameGate):
+    """Passes on what a server sends, in whole frames; its first SETTINGS say how many calls it takes at once.
+
+    A client that was told a number before must be told another: where they say none, it is unlimited.
+    """
+
+    def __init__(self, learn: Callable[[int], None]) -> None:
+        super().__init__()
+        self._learn = learn
+
+    def feed(self, data: bytes) -> bytes:
+        """Take received bytes and return those that may be passed on now."""
+        had_begun = self.has_begun
+        passed = super().feed(data)
+        return self._settled(passed) if self.has_begun and not had_begun else passed
+
+    def _settled(self, data: bytes) -> bytes:
+        end = _HEADER + int.from_bytes(data[:3], "big")
+        if data[3] != _SETTINGS or data[4] & _ACK or len(data) < end:
+            return data
+        body = data[_HEADER:end]
+        said = dict(struct.unpack_from(">HI", body, at) for at in range(0, len(body) - 5, 6))
+        self._learn(said.get(_MAX_CONCURRENT_STREAMS, UNLIMITED))
+        if _MAX_CONCURRENT_STREAMS in said:
+            return data
+        return frame(_SETTINGS, body + struct.pack(">HI", _MAX_CONCURRENT_STREAMS, UNLIMITED)) + data[end:]

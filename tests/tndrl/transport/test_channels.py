@@ -18,10 +18,12 @@ from support import leaks, streams
 from support.link import Link, UdpLink
 from support.stopwatch import ROUND_TRIP, Stopwatch
 from support.streams import GRPC_TYPE
+from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectError, NoAnswerError, StreamRefusedError
 from tndrl.transport import channels, http2
 from tndrl.transport.channels import ChannelSocket, OpenStream
 from tndrl.transport.dialer import MuxDialer, Target
+from tndrl.transport.gate import CallGate
 
 ENDED = {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 
@@ -255,3 +257,20 @@ async def test_the_servers_own_settings_count(short_dir: Path) -> None:
         peer.send(0, http2.SETTINGS)
         await peer.until(lambda: acknowledged in peer.received[0])
         call.cancel()
+
+
+@pytest.mark.parametrize("limit", [1, 10])
+async def test_calls_at_once_to_a_server_that_takes_few(short_dir: Path, limit: int) -> None:
+    """Whatever a server takes at once, a burst on a cold channel keeps to it, and so does one on the next channel."""
+    gate = CallGate(limits=LimitsConfig(calls_per_stream=limit))
+    async with (
+        streams.serving(short_dir, PING, gate) as listener,
+        UdpLink(listener.address, Link(1, delay=0.05)) as link,
+        streams.dialer() as dialer,
+    ):
+        target = streams.target(link.address, streams.node_id("a"))
+        for _ in range(2):
+            call = dialer.channel(target, GRPC_TYPE).unary_unary("/test.Service/Ping")
+            names = [str(index).encode() for index in range(5 * limit)]
+            assert await asyncio.gather(*(call(name, timeout=20) for name in names)) == names
+        assert gate.refused == 0

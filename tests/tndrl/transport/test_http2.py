@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from support import streams
 from tndrl.transport import http2
-from tndrl.transport.http2 import FrameGate, Opening, goaway, refuse
+from tndrl.transport.http2 import Answers, FrameGate, Opening, goaway, refuse
 from tndrl.transport.memory import MemoryStream, memory_pair
 
 LARGE = http2.LARGEST_HELD_FRAME
@@ -133,7 +133,47 @@ ACK = streams.frame(4, 1, 0, b"")
 
 def test_early_settings_limit_the_calls_at_once() -> None:
     """RFC 9113 section 6.5.2: without SETTINGS_MAX_CONCURRENT_STREAMS a client may begin any number."""
-    assert streams.frame(4, 0, 0, bytes.fromhex("0003 00000064")) == http2.EARLY_SETTINGS
+    assert streams.frame(4, 0, 0, bytes.fromhex("0003 00000001")) == http2.EARLY_SETTINGS
+    assert streams.frame(4, 0, 0, bytes.fromhex("0003 00000064")) == http2.early_settings(100)
+
+
+def answered(first: bytes, size: int = 1 << 20) -> tuple[bytes, list[int]]:
+    """Return what a client gets of a server that begins with ``first``, in pieces, and what was learned of it."""
+    learned: list[int] = []
+    answers, data = Answers(learned.append), first + frame(3) + http2.SETTINGS
+    passed = b"".join(answers.feed(data[at : at + size]) for at in range(0, len(data), size))
+    return passed.removesuffix(frame(3) + http2.SETTINGS), learned
+
+
+OTHERS = "0004 00400000 0005 00004000"
+SAYS = streams.frame(4, 0, 0, bytes.fromhex(f"{OTHERS} 0003 0000000a"))
+SAYS_NOTHING = streams.frame(4, 0, 0, bytes.fromhex(OTHERS))
+
+
+@pytest.mark.parametrize("size", [1, 9, 20, 1 << 20])
+def test_a_server_that_says_how_many_calls_it_takes(size: int) -> None:
+    """Its SETTINGS reach the client as they are, and the number is known for the next stream."""
+    assert answered(SAYS, size) == (SAYS, [10])
+
+
+@pytest.mark.parametrize("first", [SAYS_NOTHING, http2.SETTINGS])
+@pytest.mark.parametrize("size", [1, 9, 20, 1 << 20])
+def test_a_server_that_does_not_say(first: bytes, size: int) -> None:
+    """The client was told a number before: it is told that there is none."""
+    body = first[9:] + bytes.fromhex("0003 ffffffff")
+    assert answered(first, size) == (streams.frame(4, 0, 0, body), [http2.UNLIMITED])
+
+
+@pytest.mark.parametrize("first", [ACK, frame(20), frame(LARGE)], ids=["ack", "data", "large"])
+def test_a_server_that_begins_with_something_else(first: bytes) -> None:
+    """What is no SETTINGS frame is the client's to judge, and teaches nothing."""
+    assert answered(first) == (first, [])
+
+
+def test_settings_that_are_none() -> None:
+    """A length that is no multiple of six stays none, so that the client refuses it."""
+    passed, _learned = answered(streams.frame(4, 0, 0, b"odd"))
+    assert int.from_bytes(passed[:3], "big") % 6
 
 
 @given(
