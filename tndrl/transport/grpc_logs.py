@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 
+NOISE = ("Invalid encoding on", "ExecuteBatchError raised in core")
+"""A header field that is not UTF-8; a call that its client broke off, or whose message cannot be read."""
+
 
 class _PeerNoise(logging.Filter):
-    """Drops the error, traceback included, that grpcio logs for each header field that is not UTF-8."""
+    """Drops the errors, tracebacks included, that grpcio logs for what is a peer's fault."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is of any use."""
-        return not str(record.msg).startswith("Invalid encoding on")
+        return not str(record.msg).startswith(NOISE)
 
 
 _PEER_NOISE = _PeerNoise()

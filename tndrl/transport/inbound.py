@@ -12,6 +12,7 @@ from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.h2_guard import FrameGuard, ViolationError, check_preface
 from tndrl.transport.http2 import PREFACE, FrameGate
+from tndrl.transport.path_guard import PathGuard
 from tndrl.transport.rate import PeerRates, TokenBucket
 from tndrl.transport.stream import ByteStream
 
@@ -77,9 +78,11 @@ async def carry(
     step pass. Safe to cancel; both streams stay the caller's to end.
     """
     clock = asyncio.get_running_loop().time
+    paths = PathGuard()
 
     def watched(data: bytes) -> bytes:
         guard.feed(data, clock())
+        paths.feed(data)
         if guard.due != deadline.when() and not deadline.expired():
             deadline.reschedule(guard.due)
         return data

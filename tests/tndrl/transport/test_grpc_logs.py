@@ -37,5 +37,6 @@ def test_other_messages_pass(caplog: pytest.LogCaptureFixture) -> None:
     drop_peer_noise()
     log = logging.getLogger("grpc._cython.cygrpc")
     log.error("Invalid encoding on %s", b"\xff")
+    log.error("ExecuteBatchError raised in core by servicer method [/x]")
     log.error("something else")
     assert [record.getMessage() for record in caplog.records] == ["something else"]
