@@ -91,7 +91,7 @@ async def test_gaps_below_the_limit_cost_little(node: NodeProcess, count: float)
         gaps = LIMITS.stream_gaps
         await rogue.flood(stream(0, 3 * number, b"x") for number in range(1, gaps))
         assert rogue.connection.closed is None
-        again = stream(0, 3 * gaps - 3, b"x" * 17)
+        again = stream(0, 3 * gaps - 3, b"x" * 40)
         sent, cpu, growth = await cost(rogue, node, (again for _ in range(int(count * MIB / len(again)))))
         assert rogue.connection.closed is None
     assert cpu <= PER_MIB * sent / MIB

@@ -8,7 +8,7 @@ from typing import Any
 
 from aioquic.buffer import Buffer
 from aioquic.quic.connection import NetworkAddress, QuicConnection, QuicConnectionError, QuicReceiveContext
-from aioquic.quic.packet import QuicErrorCode
+from aioquic.quic.packet import QuicErrorCode, QuicFrameType
 
 from tndrl.transport._aioquic.reassembly import crypto_buffer_exceeded
 
@@ -57,7 +57,9 @@ class FloodGuard(QuicConnection):
         self._allowance = FrameAllowance()
         handlers = self._QuicConnection__frame_handlers  # type: ignore[attr-defined]
         for kind, (handler, epochs) in handlers.items():
-            handlers[kind] = (partial(self._handle_frame, handler), epochs)
+            # Small packets need padding, and each run of it counts as one frame.
+            if kind != QuicFrameType.PADDING:
+                handlers[kind] = (partial(self._handle_frame, handler), epochs)
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """Handle one datagram, whose bytes pay for its frames."""

@@ -115,6 +115,22 @@ async def test_one_frame_a_packet_is_no_flood() -> None:
             assert rogue.connection.closed is None
 
 
+async def test_the_smallest_packets_pay_for_themselves() -> None:
+    """A PING is padded to what its tag needs to stand on, and that costs nothing, however many there are in no time."""
+    async with streams.accepting() as server:
+        host, port = server.endpoint.address[:2]
+        async with RogueClient(f"{host}:{port}", streams.honest("b")) as rogue:
+            assert await rogue.outcome() is None
+            connection = (await server.confirmed.get())._quic
+            before = connection._frames, connection._received_bytes
+            for _ in range(100):
+                rogue.inject(PING)
+            await rogue.settle()
+            sent, size = connection._frames - before[0], connection._received_bytes - before[1]
+            assert sent >= 100
+            assert size >= sent * BYTES_PER_FRAME
+
+
 async def test_aioquic_has_the_table_of_handlers() -> None:
     """Every frame passes through the table that is wrapped, under the name it had."""
     async with streams.connected() as quic:
