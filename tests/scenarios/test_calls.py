@@ -92,9 +92,9 @@ async def test_no_deadline(scene: Scene, method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_deadline_is_known(scene: Scene, method: str) -> None:
-    """The server sees how much time a call has left."""
+    """The server sees how much time a call has left; grpcio sends it rounded up to three digits or so."""
     (piece,) = await finish(begin(scene.stub(), method, Work(pieces=1), timeout=30))
-    assert 25 < piece.time_left <= 30
+    assert 25 < piece.time_left <= 31
 
 
 @pytest.mark.parametrize("method", METHODS)
