@@ -13,6 +13,8 @@ from pki.alerts import Alert
 from pki.credentials import Credentials
 from pki.spiffe import SpiffeId
 from pki.svid import TrustBundle
+from rogue.peer import RogueClient
+from rogue.script import Script
 from support import certs, nodes, processes
 from tndrl.errors import CertificateRefusedError, WrongIdentityError
 from tndrl.transport.codes import CRYPTO_ERROR
@@ -72,8 +74,9 @@ async def test_go_meets_somebody_else(both: Both) -> None:
 @BAD
 @PYTHON_CALLS
 async def test_python_is_refused(both: Both, bad: str) -> None:
-    """A client's bad certificate, and the alert that it sees."""
-    host, _, port = (await both.go_serves())["addr"].rpartition(":")
+    """A client's bad certificate, and the alert that each side reports."""
+    served = await both.go_serves()
+    host, _, port = served["addr"].rpartition(":")
     made, alert = STRANGERS[bad][0](), STRANGERS[bad][1]
     bundle = TrustBundle.from_pem(certs.world().ca_pem)
     own = Credentials(SpiffeId.parse(NODE_B), (made.certificate,), made.key, bundle, certs.moment(60))
@@ -82,17 +85,32 @@ async def test_python_is_refused(both: Both, bad: str) -> None:
         with pytest.raises(CertificateRefusedError) as refused:
             await session.wait_confirmed()
     assert refused.value.alert == alert
+    end = (await both.go.do("ended", name=served["server"], timeout=5))["close"]
+    assert (end["code"], end["remote"]) == (CRYPTO_ERROR + alert, False)
+
+
+@PYTHON_CALLS
+async def test_python_has_no_certificate(both: Both) -> None:
+    """A client without a certificate, and the alert that each side reports."""
+    served = await both.go_serves()
+    async with RogueClient(served["addr"], Script()) as peer:
+        closed = await peer.closed()
+    assert closed.code == CRYPTO_ERROR + Alert.certificate_required
+    end = (await both.go.do("ended", name=served["server"], timeout=5))["close"]
+    assert (end["code"], end["remote"]) == (CRYPTO_ERROR + Alert.certificate_required, False)
 
 
 @PYTHON_CALLS
 async def test_python_meets_somebody_else(both: Both) -> None:
-    """A server that is not who the client expects is refused before any call."""
+    """A server that is not who the client expects is refused before any call, with the alert that it sees."""
     served = await both.go_serves()
     peers = [{"name": "c", "addr": served["addr"], "identity": "spiffe://tndrl/node/c"}]
     with pytest.raises(WrongIdentityError) as refused:
         async with nodes.calling(both.folder / "b", "b", "c", peers=peers):
             pass
     assert refused.value.actual == served["identity"]
+    end = (await both.go.do("ended", name=served["server"], timeout=5))["close"]
+    assert (end["code"], end["remote"]) == (CRYPTO_ERROR + Alert.access_denied, True)
 
 
 @GO_CALLS

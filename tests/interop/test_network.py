@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from interop.conftest import Both
-from support import grpc_testing, nodes, streams
+from support import certs, grpc_testing, nodes, processes, streams
 from support.link import Link, UdpLink
 from tndrl.transport.tickets import MemoryTickets
 
@@ -139,6 +139,24 @@ async def test_go_restarts(both: Both) -> None:
         await both.go.do("stop", name=served["server"])
         await both.go_serves(addr=served["addr"])
         await nodes.ping(control)
+
+
+@GO_CALLS
+async def test_python_restarts(both: Both) -> None:
+    """A node killed and started again tells its old callers (RFC 9000 section 10.3) and serves new connections."""
+    folder = both.folder / "node"
+    async with processes.serving(folder, certs.node_leaf("a"), command=processes.SERVE) as killed:
+        address = killed.address
+        conn = (await both.go_dials(address))["conn"]
+        channel = await both.go.channel(conn, 0x01)
+        await both.go.do("ping", chan=channel)
+        killed.process.kill()
+        await killed.process.wait()
+    async with processes.serving(folder, command=processes.SERVE, server__addr=address):
+        lost = await both.go.try_to("ping", chan=channel)
+        assert lost["grpc"]["code"] == "Unavailable"
+        assert (await both.go.try_to("wait", conn=conn, timeout=5))["close"] == {"stateless_reset": True}
+        await both.go.do("ping", chan=await both.go_channel(address, 0x01))
 
 
 @pytest.mark.timeout(150)

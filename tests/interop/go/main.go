@@ -50,6 +50,7 @@ type operation func(ctx context.Context, c command) (answer, error)
 var operations = map[string]operation{
 	"serve":   serve,
 	"stop":    stop,
+	"ended":   waitEnded,
 	"dial":    dial,
 	"wait":    waitClosed,
 	"close":   closeConn,

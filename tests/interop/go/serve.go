@@ -40,6 +40,7 @@ type server struct {
 	byType    map[byte]*typedListener
 	servers   []*grpc.Server
 	conns     chan *quic.Conn
+	ends      ends
 	stopping  atomic.Bool
 	stopped   chan struct{}
 }
@@ -67,7 +68,9 @@ func serve(_ context.Context, c command) (answer, error) {
 	if c.Retry {
 		transport.VerifySourceAddress = func(net.Addr) bool { return true }
 	}
-	listener, err := transport.Listen(config, quicConfig(c))
+	ended, options := make(ends, 64), quicConfig(c)
+	options.Tracer = ended.trace
+	listener, err := transport.Listen(config, options)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +80,8 @@ func serve(_ context.Context, c command) (answer, error) {
 	}
 	s := &server{
 		transport: transport, listener: listener, identity: leaf, started: time.Now(), admins: c.Admins,
-		byType: map[byte]*typedListener{}, conns: make(chan *quic.Conn, 64), stopped: make(chan struct{}),
+		byType: map[byte]*typedListener{}, conns: make(chan *quic.Conn, 64), ends: ended,
+		stopped: make(chan struct{}),
 	}
 	s.start(typeControl, func(g *grpc.Server) { pb.RegisterControlServiceServer(g, &control{server: s}) })
 	s.start(typeA2A, func(g *grpc.Server) { registerAgent(g, socket.LocalAddr().String()) })
