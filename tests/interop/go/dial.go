@@ -92,11 +92,7 @@ func migrate(ctx context.Context, c command) (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := net.ResolveUDPAddr("udp", orDefault(c.Addr, "127.0.0.1:0"))
-	if err != nil {
-		return nil, err
-	}
-	socket, err := net.ListenUDP("udp", address)
+	socket, err := listenUDP(c.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -51,16 +51,21 @@ var resetKey = func() *quic.StatelessResetKey {
 	return &key
 }()
 
+// listenUDP opens a socket at an address, by default at a free port of the loopback interface.
+func listenUDP(addr string) (*net.UDPConn, error) {
+	address, err := net.ResolveUDPAddr("udp", orDefault(addr, "127.0.0.1:0"))
+	if err != nil {
+		return nil, err
+	}
+	return net.ListenUDP("udp", address)
+}
+
 func serve(_ context.Context, c command) (answer, error) {
 	config, err := serverTLS(c.PKI, orDefault(c.ALPN, defaultALPN))
 	if err != nil {
 		return nil, err
 	}
-	address, err := net.ResolveUDPAddr("udp", orDefault(c.Addr, "127.0.0.1:0"))
-	if err != nil {
-		return nil, err
-	}
-	socket, err := net.ListenUDP("udp", address)
+	socket, err := listenUDP(c.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from inspect import signature
 
+import pytest
 from aioquic.quic.connection import QuicConnection, QuicNetworkPath
 
 from rogue.connection import RogueConnection
 from support import streams
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
+from tndrl.transport.endpoint import Endpoint
+from tndrl.transport.session import Session
 
 
 @contextmanager
@@ -68,37 +71,37 @@ def received(sock: socket.socket) -> int:
             return total
 
 
-async def test_a_close_without_room_is_silent() -> None:
+@pytest.fixture
+async def half_open() -> AsyncIterator[tuple[Endpoint, Session]]:
+    """Yield an endpoint and its session with a client that has only begun."""
+    async with streams.accepting() as server:
+        with sockets(1) as (here,):
+            client = RogueConnection(streams.honest("b"))
+            client.connect(server.endpoint.address, 0.0)
+            for data, _ in client.datagrams_to_send(0.0):
+                here.sendto(data, server.endpoint.address)
+            await read(here)
+            (session,) = server.endpoint.sessions
+            yield server.endpoint, session
+
+
+async def test_a_close_without_room_is_silent(half_open: tuple[Endpoint, Session]) -> None:
     """Where three times as much was sent already, a connection ends without a word."""
-    async with streams.accepting() as server:
-        with sockets(1) as (here,):
-            client = RogueConnection(streams.honest("b"))
-            client.connect(server.endpoint.address, 0.0)
-            for data, _ in client.datagrams_to_send(0.0):
-                here.sendto(data, server.endpoint.address)
-            await read(here)
-            (session,) = server.endpoint.sessions
-            (path,) = session._quic._network_paths
-            path.bytes_sent = 3 * path.bytes_received
-            sent = server.endpoint.counters["bytes_sent"]
-            session.close()
-            assert session.is_closed
-            assert server.endpoint.counters["bytes_sent"] == sent
+    endpoint, session = half_open
+    (path,) = session._quic._network_paths
+    path.bytes_sent = 3 * path.bytes_received
+    sent = endpoint.counters["bytes_sent"]
+    session.close()
+    assert session.is_closed
+    assert endpoint.counters["bytes_sent"] == sent
 
 
-async def test_a_close_with_room_is_sent() -> None:
+async def test_a_close_with_room_is_sent(half_open: tuple[Endpoint, Session]) -> None:
     """Otherwise the client learns that its connection is over."""
-    async with streams.accepting() as server:
-        with sockets(1) as (here,):
-            client = RogueConnection(streams.honest("b"))
-            client.connect(server.endpoint.address, 0.0)
-            for data, _ in client.datagrams_to_send(0.0):
-                here.sendto(data, server.endpoint.address)
-            await read(here)
-            (session,) = server.endpoint.sessions
-            sent = server.endpoint.counters["bytes_sent"]
-            session.refuse("enough")
-            assert server.endpoint.counters["bytes_sent"] > sent
+    endpoint, session = half_open
+    sent = endpoint.counters["bytes_sent"]
+    session.refuse("enough")
+    assert endpoint.counters["bytes_sent"] > sent
 
 
 def test_aioquic_has_what_is_read() -> None:
