@@ -83,6 +83,15 @@ class RogueConnection(QuicConnection):
         return f"{event.error_code:#x} {event.reason_phrase}"
 
     @property
+    def token(self) -> bytes:
+        """What a client's Initial packets carry as their token."""
+        return self._peer_token
+
+    @token.setter
+    def token(self, token: bytes) -> None:
+        self._peer_token = token
+
+    @property
     def is_complete(self) -> bool:
         """Whether this side's handshake is complete: it has the other's Finished."""
         return self._handshake_complete

@@ -115,6 +115,11 @@ class Endpoint:
         return self._udp.address
 
     @property
+    def half_open(self) -> int:
+        """How many handshakes of clients are under way."""
+        return self._admission.half_open
+
+    @property
     def sessions(self) -> set[Session]:
         """Every session, those in their closing period included."""
         return set(self._routes.sessions)

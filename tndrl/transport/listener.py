@@ -117,7 +117,11 @@ class MuxListener:
     def stats(self) -> dict[str, int]:
         """Return every counter: what happened since the start, and what is open now."""
         endpoint = self._endpoint.counters if self._endpoint is not None else Counter()
-        now = {"connections_open": len(self._confirmed), "streams_open": len(self._streams)}
+        now = {
+            "connections_open": len(self._confirmed),
+            "handshakes_open": self._endpoint.half_open if self._endpoint is not None else 0,
+            "streams_open": len(self._streams),
+        }
         tickets = self._tickets.counters if self._tickets is not None else Counter()
         return {**endpoint, **self._counters, **tickets, **now}
 
