@@ -23,6 +23,7 @@ from pki.credentials import Credentials
 from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectionClosedError, PortClosedError, StatelessResetError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
+from tndrl.transport._aioquic.first_packet import is_authentic
 from tndrl.transport._aioquic.resumption import Resumption
 from tndrl.transport.admission import Accept, Admission, Answer
 from tndrl.transport.codes import ErrorCode, code_name
@@ -102,7 +103,8 @@ class Endpoint:
         self._routes: Routes[Session] = Routes()
         self._reset_key = reset_key or ResetKey()
         self._resets = StatelessResets(self._reset_key)
-        self._admission: Admission[Session] = Admission(settings.limits, asyncio.get_running_loop().time())
+        self._admission: Admission[object] = Admission(settings.limits, asyncio.get_running_loop().time())
+        self._junk: dict[object, asyncio.TimerHandle] = {}  # what stands for handshakes that were none
         self._turns = Turns()
         self._next_turn: asyncio.Handle | None = None
         self._sources: dict[Session, str | None] = {}  # the own address that leads to those that we dialled
@@ -182,6 +184,8 @@ class Endpoint:
             )
         if self._next_turn is not None:
             self._next_turn.cancel()
+        for junk in tuple(self._junk):
+            self._forget_junk(junk)
         self._udp.close()
         self._tracing.close()
 
@@ -287,11 +291,12 @@ class Endpoint:
                 self.counters["version_negotiations_sent"] += 1
                 self.send(answer, address)
             return None
+        buffer = Buffer(data=data)
         try:
-            header = pull_quic_header(Buffer(data=data), host_cid_length=CONNECTION_ID_LENGTH)
+            header = pull_quic_header(buffer, host_cid_length=CONNECTION_ID_LENGTH)
         except ValueError:
             return None
-        return self._routes.of(header.destination_cid) or self._accept(header, data, address)
+        return self._routes.of(header.destination_cid) or self._accept(header, data, buffer.tell(), address)
 
     def _answer_unknown(self, connection_id: bytes, data: bytes, address: Address) -> None:
         """Take a packet of no connection for a reset of ours, or reset that of the peer (RFC 9000 section 10.3)."""
@@ -306,23 +311,41 @@ class Endpoint:
             self.counters["stateless_resets_sent"] += 1
             self.send(answer, address)
 
-    def _accept(self, header: QuicHeader, data: bytes, address: Address) -> Session | None:
+    def _accept(self, header: QuicHeader, data: bytes, payload: int, address: Address) -> Session | None:
         if self._server is None or not self.is_accepting or len(data) < SMALLEST_MAX_DATAGRAM_SIZE:
             return None
         if header.packet_type is not QuicPacketType.INITIAL:
             return None
         verdict = self._admission.decide(header, address, asyncio.get_running_loop().time())
         if isinstance(verdict, Accept):
-            if verdict.instead_of is not None:
+            if isinstance(verdict.instead_of, Session):
                 verdict.instead_of.refuse("there are too many handshakes at once (limits.halfOpen)")
-            return self._new_server_session(self._server, header, verdict, address)
+            elif verdict.instead_of is not None:
+                self._forget_junk(verdict.instead_of)
+            if is_authentic(header, data, payload):
+                return self._new_server_session(self._server, header, verdict, address)
+            self._note_junk(address)
+            return None
         self.counters[verdict.counter] += 1
         if isinstance(verdict, Answer):
             self.send(verdict.datagram, address)
         return None
 
+    def _note_junk(self, address: Address) -> None:
+        """Let junk count as a handshake as long as one may be silent: a flood of it has to ask clients for a token."""
+        self.counters["initials_junk"] += 1
+        junk = object()
+        self._admission.began(junk, address[0])
+        self._junk[junk] = asyncio.get_running_loop().call_later(
+            self._settings.handshake_timeout, self._forget_junk, junk
+        )
+
+    def _forget_junk(self, junk: object) -> None:
+        self._admission.ended(junk)
+        self._junk.pop(junk).cancel()
+
     def _new_server_session(
-        self, server: ServerCallbacks, header: QuicHeader, accepted: Accept[Session], address: Address
+        self, server: ServerCallbacks, header: QuicHeader, accepted: Accept[object], address: Address
     ) -> Session:
         quic = AuthenticatedConnection(
             configuration=self._server_configuration,

@@ -20,7 +20,7 @@ from aioquic.quic.events import (
 )
 
 from pki.spiffe import SpiffeId
-from tndrl.errors import ConnectError, StreamRefusedError, TndrlError
+from tndrl.errors import StreamRefusedError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
@@ -212,10 +212,7 @@ class Session:
         self.flush()
 
     def refuse(self, reason: str) -> None:
-        """Close a connection that is not wanted (CONNECTION_REFUSED); who sent nothing but junk gets no answer."""
-        if not self._quic.has_begun:
-            self.abandon(ConnectError(self.label, reason))
-            return
+        """Close a connection that is not wanted (CONNECTION_REFUSED)."""
         self._quic.close(error_code=TransportCode.CONNECTION_REFUSED, frame_type=0, reason_phrase=reason)
         self.flush()
 

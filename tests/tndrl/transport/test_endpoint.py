@@ -78,6 +78,7 @@ async def test_junk_is_dropped(name: str) -> None:
     async with streams.accepting() as server:
         assert await drop(server.endpoint, JUNK[name]) is None
         assert server.endpoint.counters["datagrams_dropped"] == 1
+        assert server.endpoint.half_open == 0
         assert not server.endpoint.sessions
 
 
@@ -178,17 +179,31 @@ async def test_nothing_is_kept_before_a_token() -> None:
             assert answer is not None
             assert answer[0] & 0xF0 == 0xF0
             assert server.endpoint.counters["retries_sent"] == number + 1
-        assert len(server.endpoint.sessions) == 2
-
-
-async def test_junk_gets_no_close() -> None:
-    """A handshake of which nothing could be read ends without a word: its keys are nobody's."""
-    async with streams.accepting(QuicSettings(handshake_timeout=0.1)) as server:
-        assert await drop(server.endpoint, initial()) is None
-        failed = await server.closed.get()
-        assert "no progress" in str(failed.failure)
-        assert server.endpoint.counters["datagrams_sent"] == 0
+        assert server.endpoint.half_open == 2
         assert not server.endpoint.sessions
+
+
+async def test_junk_costs_no_connection() -> None:
+    """A first packet that its own keys do not open gets neither state nor answer, but counts as a handshake."""
+    async with streams.accepting(QuicSettings(handshake_timeout=0.1)) as server:
+        for _ in range(3):
+            assert await drop(server.endpoint, initial(own=os.urandom(8))) is None
+        assert server.endpoint.counters["initials_junk"] == 3
+        assert not server.endpoint.sessions
+        assert server.endpoint.half_open > 0
+        await streams.until(lambda: not server.endpoint.half_open, lambda: asyncio.sleep(0.02))
+        assert server.endpoint.counters["datagrams_sent"] == 0
+        assert server.closed.empty()
+
+
+async def test_junk_makes_room_too() -> None:
+    """At the limit of handshakes, what stands for junk is given up for another host."""
+    settings = QuicSettings(limits=LimitsConfig(half_open=1, retry_above=10))
+    async with streams.accepting(settings) as server:
+        assert await drop(server.endpoint, initial()) is None
+        with streams.dialling(host="127.0.0.2") as client:
+            await streams.dial(client, server.endpoint.address).wait_confirmed()
+        assert server.endpoint.half_open == 0
 
 
 async def test_a_full_node_refuses() -> None:
@@ -241,13 +256,6 @@ async def test_an_endpoint_that_dials_accepts_nobody() -> None:
         client._udp.address = (host, port)
         assert await drop(client, initial()) is None
         assert not client.sessions
-
-
-async def test_a_garbage_initial_is_gone_after_the_handshake_timeout() -> None:
-    """State for a packet that decrypts to nothing lives no longer than a handshake without progress."""
-    async with streams.accepting(QuicSettings(handshake_timeout=0.1)) as server:
-        assert await drop(server.endpoint, initial()) is None
-        await streams.until(lambda: not server.endpoint.sessions, lambda: asyncio.sleep(0.02))
 
 
 async def test_many_connections_share_the_socket() -> None:
