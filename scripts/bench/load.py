@@ -1,0 +1,199 @@
+"""The service that every peer carries: gRPC's own test service, which the Go peer serves too, and an agent."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+
+messages, services = grpc.protos_and_services("support/testing.proto")
+
+TYPE = 0x10
+"""The stream type of the service on nodes."""
+
+SMALL = 100
+"""Bytes of the payload of a unary call, each way."""
+
+LARGE = 64 * 1024
+"""Bytes of the payload of a stream's messages."""
+
+MAX_MESSAGE = 4 * 1024 * 1024
+MAX_CALLS = 100
+MAX_METADATA = 8192
+
+SERVER_OPTIONS = [
+    ("grpc.max_concurrent_streams", MAX_CALLS),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.max_metadata_size", MAX_METADATA),
+    ("grpc.absolute_max_metadata_size", MAX_METADATA),
+    ("grpc.so_reuseport", 0),
+]
+"""A node's limits, for the servers that are none."""
+
+
+class Service(services.TestServiceServicer):  # type: ignore[misc]  # made at run time
+    """Answers with as many bytes as asked for, and counts those that come."""
+
+    async def EmptyCall(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the names are the proto's
+        """Answer at once."""
+        return request
+
+    async def UnaryCall(self, request: Any, _context: Any) -> Any:  # noqa: N802
+        """Answer with as many bytes as asked for."""
+        return messages.SimpleResponse(payload=payload(request.response_size))
+
+    async def StreamingOutputCall(self, request: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Send as many messages as asked for."""
+        for parameters in request.response_parameters:
+            yield messages.StreamingOutputCallResponse(payload=payload(parameters.size))
+
+    async def StreamingInputCall(self, requests: Any, _context: Any) -> Any:  # noqa: N802
+        """Count."""
+        size = 0
+        async for request in requests:
+            size += len(request.payload.body)
+        return messages.StreamingInputCallResponse(aggregated_payload_size=size)
+
+    async def FullDuplexCall(self, requests: Any, _context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Answer each message as it asks."""
+        async for request in requests:
+            for parameters in request.response_parameters:
+                yield messages.StreamingOutputCallResponse(payload=payload(parameters.size))
+
+
+def register(server: grpc.aio.Server) -> None:
+    """Add the service to a server."""
+    services.add_TestServiceServicer_to_server(Service(), server)
+
+
+def payload(size: int) -> Any:
+    """Return a payload of zeros."""
+    return messages.Payload(body=bytes(size))
+
+
+def wanted(count: int, size: int = LARGE, body: int = 0) -> Any:
+    """Return a request for ``count`` messages that has ``body`` bytes itself."""
+    parameters = [messages.ResponseParameters(size=size)] * count
+    return messages.StreamingOutputCallRequest(response_parameters=parameters, payload=payload(body))
+
+
+class GrpcCaller:
+    """Calls the service on one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._channel = channel
+        self._stub = services.TestServiceStub(channel)
+        self._small = messages.SimpleRequest(response_size=SMALL, payload=payload(SMALL))
+        self._chunk = messages.StreamingInputCallRequest(payload=payload(LARGE))
+
+    async def unary(self, timeout: float = 30.0) -> None:
+        """Send and receive :data:`SMALL` bytes."""
+        await self._stub.UnaryCall(self._small, timeout=timeout)
+
+    async def down(self, count: int) -> int:
+        """Receive ``count`` large messages; returns their bytes."""
+        size = 0
+        async for answer in self._stub.StreamingOutputCall(wanted(count)):
+            size += len(answer.payload.body)
+        return size
+
+    async def up(self, count: int) -> int:
+        """Send ``count`` large messages; returns the bytes that the server counted."""
+
+        async def requests() -> AsyncIterator[Any]:
+            for _ in range(count):
+                yield self._chunk
+
+        answer = await self._stub.StreamingInputCall(requests())
+        return int(answer.aggregated_payload_size)
+
+    async def both(self, count: int) -> int:
+        """Send ``count`` large messages and receive as many at once; returns the bytes of both."""
+        call = self._stub.FullDuplexCall()
+
+        async def send() -> None:
+            request = wanted(1, LARGE, LARGE)
+            for _ in range(count):
+                await call.write(request)
+            await call.done_writing()
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send())
+            size = count * LARGE
+            async for answer in call:
+                size += len(answer.payload.body)
+        return size
+
+
+# The agent
+
+
+class Replier:
+    """An a2a-sdk executor: answers "bulk N" with N artifact chunks of 32 KiB, all else with a message at once."""
+
+    CHUNK = 32 * 1024
+
+    async def execute(self, context: Any, event_queue: Any) -> None:
+        """Answer one message."""
+        from a2a.helpers import new_text_message
+        from a2a.server.tasks import TaskUpdater
+        from a2a.types import Part, Role, Task, TaskState, TaskStatus
+
+        text = context.get_user_input()
+        if not text.startswith("bulk "):
+            await event_queue.enqueue_event(new_text_message("ready", role=Role.ROLE_AGENT))
+            return
+        status = TaskStatus(state=TaskState.TASK_STATE_SUBMITTED)
+        await event_queue.enqueue_event(
+            Task(id=context.task_id, context_id=context.context_id, status=status)
+        )
+        updater = TaskUpdater(event_queue, context.task_id, context.context_id)
+        await updater.start_work()
+        part = Part(text="x" * self.CHUNK)
+        for number in range(int(text.removeprefix("bulk "))):
+            await updater.add_artifact([part], artifact_id=str(number))
+        await updater.complete()
+
+    async def cancel(self, context: Any, event_queue: Any) -> None:
+        """End the task."""
+        from a2a.server.tasks import TaskUpdater
+
+        await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
+
+
+def message(text: str) -> Any:
+    """Return a request to an agent."""
+    from a2a.types import Message, Part, Role, SendMessageRequest
+
+    return SendMessageRequest(
+        message=Message(message_id=str(uuid.uuid4()), role=Role.ROLE_USER, parts=[Part(text=text)])
+    )
+
+
+class GrpcAgent:
+    """Calls an agent, in version 1.0 of A2A, on one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        from a2a.types import a2a_pb2_grpc
+
+        self._stub = a2a_pb2_grpc.A2AServiceStub(channel)
+
+    async def prompt(self) -> None:
+        """Send a message and take the answer."""
+        metadata = (("a2a-version", "1.0"),)
+        answer = await self._stub.SendMessage(message("hello"), metadata=metadata, timeout=60)
+        if answer.message.parts[0].text != "ready":
+            raise AssertionError(f"not the agent's answer: {answer}")
+
+    async def bulk(self, chunks: int) -> int:
+        """Follow a task of so many chunks to its end; returns their bytes."""
+        metadata = (("a2a-version", "1.0"),)
+        size = 0
+        async for event in self._stub.SendStreamingMessage(message(f"bulk {chunks}"), metadata=metadata):
+            for part in event.artifact_update.artifact.parts:
+                size += len(part.text)
+        return size

@@ -1,0 +1,90 @@
+"""Connect to many agents at once and take a first reply from each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+from bench.loads import percentile
+from bench.model import Case, Figures, Ground, Link, Metric, Peer, Scenario
+from bench.peers.tcp import channel_to
+from bench.load import GrpcAgent
+
+RTT = 0.05
+COUNTS = (10, 50, 100, 500)
+PEERS = (Peer.TNDRL, Peer.TCP, Peer.JSONRPC)
+
+
+def cases(quick: bool) -> tuple[Case, ...]:
+    """So many agents, each at a port of its own, in one process; the caller is another."""
+    return tuple(
+        Case(
+            name=f"{count} agents",
+            peers=PEERS,
+            params={"endpoints": count, "limits": {"connectionsPerIdentity": 1000, "handshakesPerSecond": 10_000}},
+            link=Link(rtt=RTT),
+            repetitions=1 if quick else 3,
+        )
+        for count in ((10, 50) if quick else COUNTS)
+    )
+
+
+async def drive(peer: Peer, ground: Ground) -> Figures:
+    """Ask all at once; the time counts from the first connection to each agent's reply, for all but the slowest few."""
+    ports = [int(port) for port in ground.served["ports"]]
+    async with AsyncExitStack() as stack:
+        if peer is Peer.TNDRL:
+            prompts = await _over_quic(ground, ports, stack)
+        elif peer is Peer.TCP:
+            prompts = [
+                GrpcAgent(await stack.enter_async_context(channel_to(ground, port))).prompt for port in ports
+            ]
+        else:
+            from bench.peers import jsonrpc
+
+            connection = await stack.enter_async_context(jsonrpc.connecting(ground))
+            prompts = [connection.agent(port).prompt for port in ports]
+        began = time.perf_counter()
+        times: list[float] = []
+
+        async def ask(number: int) -> None:
+            await prompts[number]()
+            times.append((time.perf_counter() - began) * 1000)
+
+        await asyncio.gather(*map(ask, range(len(ports))))
+    return {"half": percentile(times, 0.5), "all": max(times)}
+
+
+async def _over_quic(ground: Ground, ports: list[int], stack: AsyncExitStack) -> list:  # type: ignore[type-arg]
+    import tndrl
+    from bench.peers.node import configuration
+    from tndrl.node.peer import dialer_of
+    from tndrl.node.trust import load_credentials
+    from tndrl.transport.dialer import Target
+
+    config = configuration(ground.folder, "client", ground.params)
+    dialer = await stack.enter_async_context(dialer_of(config, load_credentials(config), timeout=60))
+    return [
+        GrpcAgent(dialer.channel(Target(ground.host, port, None), tndrl.StreamType.A2A)).prompt for port in ports
+    ]
+
+
+SCENARIO = Scenario(
+    key="agents",
+    number=4,
+    title="Many agents at once",
+    question="How long is it until so many agents, none of them connected, have each given a first reply?",
+    cases=cases,
+    drive=drive,
+    metrics=(
+        Metric(key="half", title="half of them", unit="ms"),
+        Metric(key="all", title="all of them", unit="ms"),
+    ),
+    why=(
+        "Few agents cost round trips, of which QUIC takes fewer; many cost processor time, because all handshakes are "
+        "computed by two processes. A handshake of both sides' certificates is some milliseconds of Python over QUIC, "
+        "and below one in OpenSSL over TCP, so from some number of agents on TCP is ahead on one machine. "
+        "Agents that each have a host of their own do not share that cost; their caller still pays its half."
+    ),
+)
