@@ -3,7 +3,7 @@
 PYTHON =
 RUN = .venv/bin/python
 
-.PHONY: demo interop test test-long check format mutants clean runtime dev
+.PHONY: bench bench-quick demo interop test test-long check format mutants clean runtime dev
 
 # See two nodes prove who they are to each other and answer calls.
 demo: runtime
@@ -30,6 +30,14 @@ format: dev
 # Run the cases with peers of other makes and write docs/interop.md.
 interop: dev
 	@$(RUN) scripts/interop.py
+
+# Measure every claim beside what a user would pick instead: bench-results/, and docs/performance.md. Under 15 minutes.
+bench: dev
+	@PYTHONPATH=scripts:tests $(RUN) -m bench --page docs/performance.md
+
+# The same with fewer cases, in two minutes; it leaves the page alone.
+bench-quick: dev
+	@PYTHONPATH=scripts:tests $(RUN) -m bench --quick
 
 # Take each defence away and see its test go red. Only the matching ones: make mutants K=tls
 mutants: dev

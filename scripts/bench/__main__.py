@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     forward.add_argument("--link", required=True)
     forward.set_defaults(run=_forward)
     call = commands.add_parser("call")
+    call.add_argument("peer")
     call.add_argument("address")
     call.add_argument("--dir", type=Path, required=True)
     call.set_defaults(run=_call)
@@ -100,13 +101,15 @@ def _forward(options: argparse.Namespace) -> None:
 
 
 def _call(options: argparse.Namespace) -> None:
-    from bench.model import Ground
-    from bench.peers.tcp import connecting
+    from bench.model import Ground, Peer
+    from bench.peers import make_of
 
     host, _, port = options.address.rpartition(":")
 
     async def call() -> None:
-        async with connecting(Ground(host, int(port), options.dir, {}, {})) as connection:
+        async with make_of(Peer(options.peer)).connecting(
+            Ground(host, int(port), options.dir, {}, {})
+        ) as connection:
             await connection.ping()
 
     asyncio.run(call())

@@ -38,7 +38,7 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def _confidence(count: int, rank: int) -> float:
-    outside = sum(math.comb(count, below) for below in range(rank)) / 2**count
+    outside = sum(math.comb(count, below) for below in range(rank)) / float(2**count)
     return max(0.0, 1 - 2 * outside)
 
 

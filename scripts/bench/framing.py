@@ -83,7 +83,7 @@ class StreamCaller:
     def __init__(self, open_stream: Callable[[], Awaitable[Bytes]]) -> None:
         self._open = open_stream
 
-    async def unary(self, timeout: float = 30.0) -> None:  # noqa: ARG002  # as gRPC's
+    async def unary(self, timeout: float = 30.0) -> None:  # as gRPC's
         """Send and receive a small message."""
         stream = await self._open()
         await stream.write(HEAD.pack(UNARY, 1) + bytes(SMALL))

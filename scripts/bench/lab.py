@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.model import Case, Figures, Ground, Link, Peer
 from bench.pki import CLIENT_ADDRESS, SERVER_ADDRESS
@@ -153,7 +152,7 @@ class Lab:
         self._stack = ExitStack()
         self._sides: dict[str, int] = {}  # side -> a process in its namespace
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         with ExitStack() as stack:
             for side, address in (("server", SERVER_ADDRESS), ("client", CLIENT_ADDRESS)):
                 self._sides[side] = self._namespace(side, address, stack)
@@ -200,9 +199,9 @@ class Lab:
 
 
 def _wait_for_namespace(pid: int) -> None:
-    ours = os.readlink("/proc/self/ns/net")
+    ours = Path("/proc/self/ns/net").readlink()
     end = time.monotonic() + 10
-    while os.readlink(f"/proc/{pid}/ns/net") == ours:
+    while Path(f"/proc/{pid}/ns/net").readlink() == ours:
         if time.monotonic() > end:
             raise RefusedError("no network namespace could be made")
         time.sleep(0.01)
@@ -210,5 +209,3 @@ def _wait_for_namespace(pid: int) -> None:
 
 def _run(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True)
-
-

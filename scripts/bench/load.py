@@ -1,9 +1,8 @@
-"""The service that every peer carries: gRPC's own test service, which the Go peer serves too, and an agent."""
+"""The service that every peer carries: gRPC's own test service, which the Go peer serves too."""
 
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -35,7 +34,7 @@ SERVER_OPTIONS = [
 """A node's limits, for the servers that are none."""
 
 
-class Service(services.TestServiceServicer):  # type: ignore[misc]  # made at run time
+class Service(services.TestServiceServicer):  # type: ignore[name-defined,misc]  # made at run time
     """Answers with as many bytes as asked for, and counts those that come."""
 
     async def EmptyCall(self, request: Any, _context: Any) -> Any:  # noqa: N802 - the names are the proto's
@@ -126,74 +125,4 @@ class GrpcCaller:
             size = count * LARGE
             async for answer in call:
                 size += len(answer.payload.body)
-        return size
-
-
-# The agent
-
-
-class Replier:
-    """An a2a-sdk executor: answers "bulk N" with N artifact chunks of 32 KiB, all else with a message at once."""
-
-    CHUNK = 32 * 1024
-
-    async def execute(self, context: Any, event_queue: Any) -> None:
-        """Answer one message."""
-        from a2a.helpers import new_text_message
-        from a2a.server.tasks import TaskUpdater
-        from a2a.types import Part, Role, Task, TaskState, TaskStatus
-
-        text = context.get_user_input()
-        if not text.startswith("bulk "):
-            await event_queue.enqueue_event(new_text_message("ready", role=Role.ROLE_AGENT))
-            return
-        status = TaskStatus(state=TaskState.TASK_STATE_SUBMITTED)
-        await event_queue.enqueue_event(
-            Task(id=context.task_id, context_id=context.context_id, status=status)
-        )
-        updater = TaskUpdater(event_queue, context.task_id, context.context_id)
-        await updater.start_work()
-        part = Part(text="x" * self.CHUNK)
-        for number in range(int(text.removeprefix("bulk "))):
-            await updater.add_artifact([part], artifact_id=str(number))
-        await updater.complete()
-
-    async def cancel(self, context: Any, event_queue: Any) -> None:
-        """End the task."""
-        from a2a.server.tasks import TaskUpdater
-
-        await TaskUpdater(event_queue, context.task_id, context.context_id).cancel()
-
-
-def message(text: str) -> Any:
-    """Return a request to an agent."""
-    from a2a.types import Message, Part, Role, SendMessageRequest
-
-    return SendMessageRequest(
-        message=Message(message_id=str(uuid.uuid4()), role=Role.ROLE_USER, parts=[Part(text=text)])
-    )
-
-
-class GrpcAgent:
-    """Calls an agent, in version 1.0 of A2A, on one channel."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        from a2a.types import a2a_pb2_grpc
-
-        self._stub = a2a_pb2_grpc.A2AServiceStub(channel)
-
-    async def prompt(self) -> None:
-        """Send a message and take the answer."""
-        metadata = (("a2a-version", "1.0"),)
-        answer = await self._stub.SendMessage(message("hello"), metadata=metadata, timeout=60)
-        if answer.message.parts[0].text != "ready":
-            raise AssertionError(f"not the agent's answer: {answer}")
-
-    async def bulk(self, chunks: int) -> int:
-        """Follow a task of so many chunks to its end; returns their bytes."""
-        metadata = (("a2a-version", "1.0"),)
-        size = 0
-        async for event in self._stub.SendStreamingMessage(message(f"bulk {chunks}"), metadata=metadata):
-            for part in event.artifact_update.artifact.parts:
-                size += len(part.text)
         return size

@@ -20,7 +20,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 def latencies(times: Sequence[float]) -> dict[str, float]:
     """Return the percentiles of ``times`` (seconds) in milliseconds."""
     return {
-        name: percentile(times, share) * 1000 for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+        name: percentile(times, share) * 1000
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
     }
 
 

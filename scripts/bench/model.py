@@ -24,7 +24,7 @@ class Peer(StrEnum):
     GO = "go"
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """What a reader knows it by."""
         return _TITLES[self]
 

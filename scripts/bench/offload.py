@@ -1,4 +1,4 @@
-"""Switch off what network cards do for the kernel, so that every packet on the line is one that the line could carry."""
+"""Switch off what network cards do for the kernel, so that every packet is one that a line could carry."""
 
 from __future__ import annotations
 

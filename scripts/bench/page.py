@@ -8,14 +8,14 @@ from bench.table import heads, rows
 
 HEAD = """# Performance
 
-What Tndrl costs and what it gives, beside what a user would pick instead. `make bench` measured all of it in one run and
-wrote this page; `make bench-quick` takes two minutes, and `tndrl bench PEER` measures your own network.
+What Tndrl costs and what it gives, beside what a user would pick instead. `make bench` measured all of it in one run
+and wrote this page; `make bench-quick` takes two minutes, and `tndrl bench PEER` measures your own network.
 
 Each side is a process of its own, with the same service, messages and limits, and certificates of both sides where it
 has TLS. Cases with a link run between two network namespaces, where one seeded forwarder delays, drops and queues the
 packets of TCP and of QUIC alike. Repetitions take turns between peers. A cell is a median with the interval
-that holds it with at least {confidence:.0%} confidence; a ratio is the median of the repetitions' own ratios. A figure is refused
-if no packet of the kind was sent, or if the forwarder was busy for more than 70 % of the time.
+that holds it with at least {confidence:.0%} confidence; a ratio is the median of the repetitions' own ratios. A figure
+is refused if no packet of the kind was sent, or if the forwarder was busy for more than 70 % of the time.
 
 """
 

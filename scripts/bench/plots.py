@@ -12,6 +12,7 @@ mpl.use("svg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bench.figures import summary
 from bench.model import Metric, Peer
@@ -20,7 +21,9 @@ from bench.results import ScenarioResult, metrics_of
 WIDTH, HEIGHT = 8.0, 3.2
 """Inches."""
 
-COLOURS = dict(zip(Peer, ("#0b6e4f", "#c8553d", "#e0a458", "#5b7db1", "#8d8d8d", "#6fb98f", "#7b4b94"), strict=True))
+COLOURS = dict(
+    zip(Peer, ("#0b6e4f", "#c8553d", "#e0a458", "#5b7db1", "#8d8d8d", "#6fb98f", "#7b4b94"), strict=True)
+)
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9}
 
 
@@ -58,7 +61,7 @@ def _bars(result: ScenarioResult, metric: Metric) -> str:
             below.append(found.median - found.low)
             above.append(found.high - found.median)
         axes.bar(
-            places, heights, width, yerr=[below, above], label=peer.title, color=COLOURS[peer], capsize=2
+            places, heights, width, yerr=[below, above], label=peer.label, color=COLOURS[peer], capsize=2
         )
     axes.set_xticks(range(len(result.cases)), [_folded(case.name) for case in result.cases])
     axes.set_ylabel(f"{metric.title}, {metric.unit}" if metric.unit else metric.title)
@@ -81,7 +84,7 @@ def _distributions(result: ScenarioResult) -> str:
                 marker="o",
                 markersize=3,
                 color=COLOURS[Peer(peer)],
-                label=f"{Peer(peer).title}, {case.name}",
+                label=f"{Peer(peer).label}, {case.name}",
             )
     axes.set_xticks(range(len(keys)), [f"p{PERCENTILES[key]:g}" for key in keys])
     axes.set_yscale("log")
@@ -97,7 +100,7 @@ def _against_count(result: ScenarioResult) -> str:
             for case in result.cases
             if case.figures.get(peer.value, {}).get("all")
         ]
-        axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[peer], label=peer.title)
+        axes.plot(*zip(*points, strict=True), "o-", color=COLOURS[peer], label=peer.label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("agents")
@@ -113,7 +116,7 @@ def _folded(name: str) -> str:
     return name.replace(", ", ",\n")
 
 
-def _finished(figure: plt.Figure, axes: Axes) -> str:
+def _finished(figure: Figure, axes: Axes) -> str:
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     axes.tick_params(labelsize=7)
     for side in ("top", "right"):

@@ -38,7 +38,7 @@ repetitions, with the interval that holds it; a ratio is the median of the repet
 {% for what in skipped %}<dt>not measured</dt><dd>{{ what }}</dd>{% endfor %}</dl>
 {% for part in parts %}
 <h2>{{ part.number }}. {{ part.title }}</h2>
-<p><em>{{ part.question }}</em> {% for link in part.links %}{{ link }}{% if not loop.last %}; {% endif %}{% endfor %}.</p>
+<p><em>{{ part.question }}</em> {{ part.links }}.</p>
 {% for plot in part.plots %}<div>{{ plot }}</div>{% endfor %}
 <div class="wide"><table>
 <tr><th>case</th><th>peer</th>{% for head in part.heads %}<th>{{ head }}</th>{% endfor %}</tr>
@@ -68,7 +68,7 @@ def _part(result: Any) -> dict[str, Any]:
         "number": result.number,
         "title": result.title,
         "question": result.question,
-        "links": sorted({case.link for case in result.cases}),
+        "links": "; ".join(sorted({case.link for case in result.cases})),
         "why": result.why,
         "heads": heads(result),
         "rows": found,

@@ -60,9 +60,7 @@ class ScenarioResult:
     def of(cls, scenario: Scenario) -> ScenarioResult:
         """Return an empty result."""
         metrics = [asdict(metric) for metric in scenario.metrics]
-        return cls(
-            scenario.key, scenario.number, scenario.title, scenario.question, scenario.why, metrics
-        )
+        return cls(scenario.key, scenario.number, scenario.title, scenario.question, scenario.why, metrics)
 
 
 @dataclass
@@ -100,7 +98,8 @@ def about(root: Path, *, quick: bool, seed: int) -> dict[str, str]:
     kind = "quick" if quick else "full"
     return {
         "run": f"{kind}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "commit": _git(root, "rev-parse", "--short", "HEAD") + ("+" if _git(root, "status", "-s", "-uno") else ""),
+        "commit": _git(root, "rev-parse", "--short", "HEAD")
+        + ("+" if _git(root, "status", "-s", "-uno") else ""),
         "seed": str(seed),
         "host": f"{_processor()}, {os.cpu_count()} cores, {_memory()}",
         "kernel": f"{platform.system()} {platform.release()}",

@@ -25,7 +25,9 @@ FRESH_SERVER = frozenset({"memory"})
 class Runner:
     """Measures scenarios one after another into ``results``; without ``lab`` only on the loopback interface."""
 
-    def __init__(self, folder: Path, results: Results, lab: Lab | None, progress: Progress, *, quick: bool) -> None:
+    def __init__(
+        self, folder: Path, results: Results, lab: Lab | None, progress: Progress, *, quick: bool
+    ) -> None:
         self._folder = folder
         self._results = results
         self._lab = lab
@@ -59,7 +61,7 @@ class Runner:
     def _measure(self, scenario: Scenario, case: Case, place: Place, kept: CaseResult) -> None:
         for peer in case.peers:
             if peer in self._missing:
-                self._skip(f"{peer.title}: {self._missing[peer]}")
+                self._skip(f"{peer.label}: {self._missing[peer]}")
         with ExitStack() as stack:
             servers: dict[Peer, dict[str, Any]] = {}
             if scenario.key not in OWN_SERVER | FRESH_SERVER:
@@ -71,7 +73,7 @@ class Runner:
             for repetition in range(case.repetitions):
                 order = [peer for peer in self._peers(case) if peer.value not in kept.refused]
                 for peer in order if repetition % 2 == 0 else reversed(order):
-                    self._progress(f"{scenario.title}: {case.name}: {peer.title}")
+                    self._progress(f"{scenario.title}: {case.name}: {peer.label}")
                     try:
                         with self._server(scenario, case, peer, place, servers.get(peer)) as served:
                             kept.add(peer, place.drive(scenario.key, peer, case, served))

@@ -25,7 +25,9 @@ class Row:
 
 def heads(result: ScenarioResult) -> list[str]:
     """Return the names of the columns of figures."""
-    return [f"{metric.title}, {metric.unit}" if metric.unit else metric.title for metric in metrics_of(result)]
+    return [
+        f"{metric.title}, {metric.unit}" if metric.unit else metric.title for metric in metrics_of(result)
+    ]
 
 
 def rows(result: ScenarioResult) -> list[Row]:
@@ -34,9 +36,9 @@ def rows(result: ScenarioResult) -> list[Row]:
     metrics = metrics_of(result)
     for case in result.cases:
         for peer, figures in case.figures.items():
-            found.append(Row(case.name, Peer(peer).title, [_cell(figures, metric) for metric in metrics]))
+            found.append(Row(case.name, Peer(peer).label, [_cell(figures, metric) for metric in metrics]))
         found += [
-            Row(case.name, Peer(peer).title, [f"refused: {reasons[0]}", *[""] * (len(metrics) - 1)])
+            Row(case.name, Peer(peer).label, [f"refused: {reasons[0]}", *[""] * (len(metrics) - 1)])
             for peer, reasons in case.refused.items()
             if peer not in case.figures
         ]

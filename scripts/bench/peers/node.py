@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tndrl
 from bench import load
@@ -15,8 +15,13 @@ from bench.model import Ground
 from pki.credentials import Credentials
 from tndrl.v1 import control_pb2, control_pb2_grpc
 
+if TYPE_CHECKING:
+    from a2a.server.agent_execution import AgentExecutor
 
-def configuration(folder: Path, name: str, params: Mapping[str, Any], host: str = "127.0.0.1") -> tndrl.Config:
+
+def configuration(
+    folder: Path, name: str, params: Mapping[str, Any], host: str = "127.0.0.1"
+) -> tndrl.Config:
     """Return the configuration of ``name``, with the limits that ``params`` changes."""
     place = folder / name
     file = place / "node.yaml"
@@ -41,7 +46,7 @@ async def serving(folder: Path, host: str, params: Mapping[str, Any]) -> AsyncIt
         async with _agents(folder, host, config, int(params["endpoints"])) as ports:
             yield {"ports": ports, "port": ports[0]}
         return
-    node = tndrl.Node(config, executor=load.Replier() if params.get("agent") else None)
+    node = tndrl.Node(config, executor=_replier() if params.get("agent") else None)
     node.add_service(load.TYPE, load.register)
     async with node:
         yield {"port": int(node.address.rpartition(":")[2]), "identity": node.identity}
@@ -57,7 +62,7 @@ async def _agents(folder: Path, host: str, config: tndrl.Config, count: int) -> 
     credentials: Credentials = node_credentials(config)
     state = folder / "agents"
     state.mkdir(mode=0o700, exist_ok=True)
-    service = AgentService(config, credentials.spiffe_id, f"{host}:4433", state, load.Replier())
+    service = AgentService(config, credentials.spiffe_id, f"{host}:4433", state, _replier())
     server = service.server(state / "a", CallGate(limits=config.limits), load.MAX_MESSAGE)
     await server.start()
     try:
@@ -73,6 +78,12 @@ async def _agents(folder: Path, host: str, config: tndrl.Config, count: int) -> 
         await server.stop()
 
 
+def _replier() -> AgentExecutor:
+    from bench.agent import Replier  # loads the SDK, which only nodes with an agent pay
+
+    return Replier()
+
+
 class Connection:
     """A verified connection of ours."""
 
@@ -84,9 +95,11 @@ class Connection:
         """Return a caller on a stream of its own."""
         return load.GrpcCaller(self._peer.channel(load.TYPE))
 
-    def agent(self) -> load.GrpcAgent:
+    def agent(self) -> Any:
         """Return a caller of the agent."""
-        return load.GrpcAgent(self._peer.channel(tndrl.StreamType.A2A))
+        from bench.agent import GrpcAgent
+
+        return GrpcAgent(self._peer.channel(tndrl.StreamType.A2A))
 
     async def ping(self) -> None:
         """Call Ping of Control."""

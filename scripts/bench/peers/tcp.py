@@ -31,51 +31,17 @@ async def serving(folder: Path, host: str, params: Mapping[str, Any]) -> AsyncIt
     server = grpc.aio.server(options=load.SERVER_OPTIONS)
     load.register(server)
     if params.get("agent") or "endpoints" in params:
-        add_agent(server)
+        from bench.peers import agent_server  # loads the SDK
+
+        agent_server.add_to(server)
     ca, key, chain = _files(folder / "server")
     credentials = grpc.ssl_server_credentials([(key, chain)], ca, require_client_auth=True)
-    ports = [
-        server.add_secure_port(f"{host}:0", credentials) for _ in range(int(params.get("endpoints", 1)))
-    ]
+    ports = [server.add_secure_port(f"{host}:0", credentials) for _ in range(int(params.get("endpoints", 1)))]
     await server.start()
     try:
         yield {"port": ports[0], "ports": ports}
     finally:
         await server.stop(None)
-
-
-def add_agent(server: grpc.aio.Server) -> None:
-    """Add the agent with the SDK's own handlers."""
-    from a2a.server.request_handlers import GrpcHandler
-    from a2a.types import a2a_pb2_grpc
-
-    a2a_pb2_grpc.add_A2AServiceServicer_to_server(GrpcHandler(handler()), server)
-
-
-def handler() -> Any:
-    """Return the SDK's handler of the agent; tasks are kept in memory."""
-    from a2a.server.request_handlers import DefaultRequestHandler
-    from a2a.server.tasks import InMemoryTaskStore
-
-    return DefaultRequestHandler(
-        agent_executor=load.Replier(), task_store=InMemoryTaskStore(), agent_card=card()
-    )
-
-
-def card() -> Any:
-    """Return the agent's card."""
-    from a2a.types import AgentCapabilities, AgentCard, AgentInterface, AgentSkill
-
-    return AgentCard(
-        name="bench",
-        description="answers at once",
-        version="1",
-        capabilities=AgentCapabilities(streaming=True),
-        default_input_modes=["text/plain"],
-        default_output_modes=["text/plain"],
-        skills=[AgentSkill(id="reply", name="reply", description="answers", tags=["bench"])],
-        supported_interfaces=[AgentInterface(url="x", protocol_binding="GRPC", protocol_version="1.0")],
-    )
 
 
 def channel_to(ground: Ground, port: int | None = None) -> grpc.aio.Channel:
@@ -99,9 +65,11 @@ class Connection:
         """Return a caller on the same connection."""
         return load.GrpcCaller(self._channel)
 
-    def agent(self) -> load.GrpcAgent:
+    def agent(self) -> Any:
         """Return a caller of the agent on the same connection."""
-        return load.GrpcAgent(self._channel)
+        from bench.agent import GrpcAgent  # loads the SDK
+
+        return GrpcAgent(self._channel)
 
     async def ping(self) -> None:
         """Make a small call: there is no Control here."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from itertools import pairwise
 
 import grpc.aio
 
@@ -52,7 +53,7 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
     finally:
         _address(OTHER_CLIENT_ADDRESS, CLIENT_ADDRESS)
     stops = [began, *answered, began + seconds]
-    longest = max(after - before for before, after in zip(stops, stops[1:], strict=False) if after > changed)
+    longest = max(after - before for before, after in pairwise(stops) if after > changed)
     return {"failed": float(failed), "stalled": longest, "answered": float(len(answered))}
 
 
@@ -64,9 +65,7 @@ async def _change_after(seconds: float) -> float:
 
 def _address(old: str, new: str) -> None:
     for what, address in (("del", old), ("add", new)):
-        subprocess.run(
-            ["ip", "addr", what, f"{address}/24", "dev", DEVICE], check=False, capture_output=True
-        )
+        subprocess.run(["ip", "addr", what, f"{address}/24", "dev", DEVICE], check=False, capture_output=True)
 
 
 SCENARIO = Scenario(
@@ -82,9 +81,9 @@ SCENARIO = Scenario(
         Metric(key="answered", title="answered calls", unit="", lower_is_better=False),
     ),
     why=(
-        "A TCP connection is its two addresses: when one goes, whatever was under way waits until somebody gives up, "
-        "here the calls' own deadline and then grpcio's keepalive, 10 s and 5 s. A QUIC connection has IDs instead. When "
-        "nothing is acknowledged and the route now leaves from another address, Tndrl moves the connection there and "
-        "sends again what was on its way."
+        "A TCP connection is its two addresses: when one goes, whatever was under way waits until "
+        "somebody gives up, here the calls' own deadline and then grpcio's keepalive, 10 s and 5 s. A "
+        "QUIC connection has IDs instead. When nothing is acknowledged and the route now leaves from "
+        "another address, Tndrl moves the connection there and sends again what was on its way."
     ),
 )

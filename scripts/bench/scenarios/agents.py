@@ -6,10 +6,10 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 
-from bench.loads import percentile
+from bench.agent import GrpcAgent
+from bench.loads import Call, percentile
 from bench.model import Case, Figures, Ground, Link, Metric, Peer, Scenario
 from bench.peers.tcp import channel_to
-from bench.load import GrpcAgent
 
 RTT = 0.05
 COUNTS = (10, 50, 100, 500)
@@ -22,7 +22,10 @@ def cases(quick: bool) -> tuple[Case, ...]:
         Case(
             name=f"{count} agents",
             peers=PEERS,
-            params={"endpoints": count, "limits": {"connectionsPerIdentity": 1000, "handshakesPerSecond": 10_000}},
+            params={
+                "endpoints": count,
+                "limits": {"connectionsPerIdentity": 1000, "handshakesPerSecond": 10_000},
+            },
             link=Link(rtt=RTT),
             repetitions=1 if quick else 3,
         )
@@ -35,7 +38,7 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
     ports = [int(port) for port in ground.served["ports"]]
     async with AsyncExitStack() as stack:
         if peer is Peer.TNDRL:
-            prompts = await _over_quic(ground, ports, stack)
+            prompts: list[Call] = await _over_quic(ground, ports, stack)
         elif peer is Peer.TCP:
             prompts = [
                 GrpcAgent(await stack.enter_async_context(channel_to(ground, port))).prompt for port in ports
@@ -56,7 +59,7 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
     return {"half": percentile(times, 0.5), "all": max(times)}
 
 
-async def _over_quic(ground: Ground, ports: list[int], stack: AsyncExitStack) -> list:  # type: ignore[type-arg]
+async def _over_quic(ground: Ground, ports: list[int], stack: AsyncExitStack) -> list[Call]:
     import tndrl
     from bench.peers.node import configuration
     from tndrl.node.peer import dialer_of
@@ -66,7 +69,8 @@ async def _over_quic(ground: Ground, ports: list[int], stack: AsyncExitStack) ->
     config = configuration(ground.folder, "client", ground.params)
     dialer = await stack.enter_async_context(dialer_of(config, load_credentials(config), timeout=60))
     return [
-        GrpcAgent(dialer.channel(Target(ground.host, port, None), tndrl.StreamType.A2A)).prompt for port in ports
+        GrpcAgent(dialer.channel(Target(ground.host, port, None), tndrl.StreamType.A2A)).prompt
+        for port in ports
     ]
 
 
@@ -82,9 +86,10 @@ SCENARIO = Scenario(
         Metric(key="all", title="all of them", unit="ms"),
     ),
     why=(
-        "Few agents cost round trips, of which QUIC takes fewer; many cost processor time, because all handshakes are "
-        "computed by two processes. A handshake of both sides' certificates is some milliseconds of Python over QUIC, "
-        "and below one in OpenSSL over TCP, so from some number of agents on TCP is ahead on one machine. "
-        "Agents that each have a host of their own do not share that cost; their caller still pays its half."
+        "Few agents cost round trips, of which QUIC takes fewer; many cost processor time, because all "
+        "handshakes are computed by two processes. A handshake of both sides' certificates is some "
+        "milliseconds of Python over QUIC, and below one in OpenSSL over TCP, so from some number of "
+        "agents on TCP is ahead on one machine. Agents that each have a host of their own do not share "
+        "that cost; their caller still pays its half."
     ),
 )

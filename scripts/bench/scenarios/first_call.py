@@ -83,10 +83,11 @@ SCENARIO = Scenario(
         Metric(key="resumed_trips", title="resumed, in round trips", unit="RTT"),
     ),
     why=(
-        "QUIC makes connection and encryption one round trip, and the bridge lets grpcio send its first call without "
-        "waiting for the server's SETTINGS: two round trips in all. With a ticket an idempotent call, as Ping is, goes "
-        "out with the first packet: one. TCP, TLS 1.3 and HTTP/2's SETTINGS each take their own. grpc.aio resumes no "
-        "sessions between channels that present a certificate, so its second column is its first once more. What "
-        "is over a whole number is the time that the processors take, two handshakes of certificates among it."
+        "QUIC makes connection and encryption one round trip, and the bridge lets grpcio send its first "
+        "call without waiting for the server's SETTINGS: two round trips in all. With a ticket an "
+        "idempotent call, as Ping is, goes out with the first packet: one. TCP, TLS 1.3 and HTTP/2's "
+        "SETTINGS each take their own. grpc.aio resumes no sessions between channels that present a "
+        "certificate, so its second column is its first once more. What is over a whole number is the "
+        "time that the processors take, two handshakes of certificates among it."
     ),
 )

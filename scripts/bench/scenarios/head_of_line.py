@@ -17,7 +17,9 @@ CHUNKS = 64
 
 def cases(quick: bool) -> tuple[Case, ...]:
     """Each loss at each round-trip time."""
-    grid = ((0.01, 0.01),) if quick else tuple((rtt, loss) for rtt in (0.01, 0.05) for loss in (0.0, 0.01, 0.03))
+    grid = (
+        ((0.01, 0.01),) if quick else tuple((rtt, loss) for rtt in (0.01, 0.05) for loss in (0.0, 0.01, 0.03))
+    )
     return tuple(
         Case(
             name=f"RTT {rtt * 1000:g} ms, loss {loss:.0%}",
@@ -68,9 +70,10 @@ SCENARIO = Scenario(
         Metric(key="bulk", title="bulk", unit="MB/s", lower_is_better=False),
     ),
     why=(
-        "Over TCP the Ping stands behind the bulk twice: in the queue of the one connection, and behind every "
-        "segment that is lost, since TCP hands nothing on past a gap. On a QUIC stream of its own a Ping waits for "
-        "neither: Control goes out first, and a loss on another stream holds up nothing. What is left is the line's own "
-        "queue. What the bulk gets follows from the congestion controls: CUBIC in the kernel, aioquic's Reno here."
+        "Over TCP the Ping stands behind the bulk twice: in the queue of the one connection, and behind "
+        "every segment that is lost, since TCP hands nothing on past a gap. On a QUIC stream of its own a "
+        "Ping waits for neither: Control goes out first, and a loss on another stream holds up nothing. "
+        "What is left is the line's own queue. What the bulk gets follows from the congestion controls: "
+        "CUBIC in the kernel, aioquic's Reno here."
     ),
 )

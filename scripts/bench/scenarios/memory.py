@@ -51,7 +51,7 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
 
         async def caller() -> GrpcCaller:
             if peer is Peer.TNDRL and not one_each:
-                return shared.caller()  # type: ignore[no-any-return,return-value]
+                return shared.caller()  # type: ignore[return-value]
             if peer is Peer.TNDRL:
                 connection = await stack.enter_async_context(make_of(peer).connecting(ground))
                 return connection.caller()  # type: ignore[return-value]
@@ -82,9 +82,9 @@ SCENARIO = Scenario(
         Metric(key="all", title="together", unit="MiB"),
     ),
     why=(
-        "Each connection here has made a call, so on a node it also has a stream, its bridge, and a connection of grpcio's "
-        "inside the process. The state of QUIC and TLS is made of Python objects, where TCP's is the kernel's, which no "
-        "process is charged for. A stream of one connection is compared with a connection over TCP, because a channel "
-        "of grpc.aio costs that there."
+        "Each connection here has made a call, so on a node it also has a stream, its bridge, and a "
+        "connection of grpcio's inside the process. The state of QUIC and TLS is made of Python objects, "
+        "where TCP's is the kernel's, which no process is charged for. A stream of one connection is "
+        "compared with a connection over TCP, because a channel of grpc.aio costs that there."
     ),
 )

@@ -38,9 +38,7 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
             connection = await stack.enter_async_context(make_of(peer).connecting(ground))
             callers = [connection.caller() for _ in range(count)]
         else:
-            callers = [
-                GrpcCaller(await stack.enter_async_context(channel_to(ground))) for _ in range(count)
-            ]
+            callers = [GrpcCaller(await stack.enter_async_context(channel_to(ground))) for _ in range(count)]
         calls = [caller.unary for caller in callers]
         await open_loop(calls, 100, 0.5)
         times = await open_loop(calls, RATE, float(ground.params["seconds"]))
@@ -64,9 +62,10 @@ SCENARIO = Scenario(
         Metric(key="late", title="over 100 ms", unit="%"),
     ),
     why=(
-        "On a line that loses 1 %, a lost packet holds up what shares its order: the calls of one stream over QUIC, those "
-        "of one connection over TCP. More streams or more connections spread the damage in the same way, but "
-        "streams share one congestion window, one handshake and one keepalive. Read across: the row of TCP whose "
-        "p99 is that of Tndrl's with one connection says how many connections TCP needs for the same."
+        "On a line that loses 1 %, a lost packet holds up what shares its order: the calls of one stream "
+        "over QUIC, those of one connection over TCP. More streams or more connections spread the damage "
+        "in the same way, but streams share one congestion window, one handshake and one keepalive. Read "
+        "across: the row of TCP whose p99 is that of Tndrl's with one connection says how many "
+        "connections TCP needs for the same."
     ),
 )

@@ -50,8 +50,7 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
         address = str(ready.get("address") or f"127.0.0.1:{ready['port']}")
         await asyncio.sleep(0.5)  # idle is what it holds once start-up is over
         figures["resident"] = Usage.of(server.pid).resident / 1024 / 1024
-        if peer is not Peer.JSONRPC:
-            figures["call"] = await _one_call(peer, folder, address)
+        figures["call"] = await _one_call(peer, folder, address)
     finally:
         server.terminate()
         await server.communicate()
@@ -62,7 +61,7 @@ async def _one_call(peer: Peer, folder: Path, address: str) -> float:
     if peer is Peer.TNDRL:
         command = [TNDRL, "ping", address, "--pki-dir", str(folder / "client")]
     else:
-        command = [*ENTRY, "call", address, "--dir", str(folder)]
+        command = [*ENTRY, "call", peer.value, address, "--dir", str(folder)]
     environment = {**os.environ, "HOME": str(folder)}
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(*command, stdout=DEVNULL, env=environment)
@@ -84,8 +83,9 @@ SCENARIO = Scenario(
         Metric(key="call", title="one call, process and all", unit="s"),
     ),
     why=(
-        "Most of it is Python loading what is needed: grpcio for all, aioquic and cryptography's path validation for "
-        "QUIC, the a2a-sdk and its database for agents. The server over TCP is the benchmark's own small script, without "
-        "configuration, Control, health, reflection or durable tasks."
+        "Most of it is Python loading what is needed: grpcio for all, aioquic and cryptography's path "
+        "validation for QUIC, the a2a-sdk and its database for agents. The server over TCP is the "
+        "benchmark's own small script, without configuration, Control, health, reflection or durable "
+        "tasks."
     ),
 )

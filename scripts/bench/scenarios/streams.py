@@ -20,9 +20,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
     seconds, repetitions = (0.8, 3) if quick else (2.0, 5)
     every = (Peer.TNDRL, Peer.TCP) if quick else (Peer.TNDRL, Peer.TCP, Peer.UNIX, Peer.OWN, Peer.AIOQUIC)
     free = [
-        Case(
-            name=way, peers=every, params={"way": way, "seconds": seconds}, repetitions=repetitions
-        )
+        Case(name=way, peers=every, params={"way": way, "seconds": seconds}, repetitions=repetitions)
         for way in (("down",) if quick else ("down", "up", "both"))
     ]
     small = Case(
@@ -66,10 +64,11 @@ SCENARIO = Scenario(
         Metric(key="cpu_server", title="server's CPU for a gigabyte", unit="s"),
     ),
     why=(
-        "TCP moves large messages in the kernel; QUIC here moves them in Python, one packet after another, so what "
-        "counts is how many packets there are. On the loopback interface Tndrl's datagrams grow to 16 KB, and are "
-        "sent and received many in one system call; on an ordinary link they have 1,452 bytes, and each costs about as "
-        "much as a large one. Tndrl's streams without gRPC show what the bridge and grpcio add; stock aioquic, with its "
-        "one datagram for a turn of the event loop, what the engine gives as it comes."
+        "TCP moves large messages in the kernel; QUIC here moves them in Python, one packet after "
+        "another, so what counts is how many packets there are. On the loopback interface Tndrl's "
+        "datagrams grow to 16 KB, and are sent and received many in one system call; on an ordinary link "
+        "they have 1,452 bytes, and each costs about as much as a large one. Tndrl's streams without gRPC "
+        "show what the bridge and grpcio add; stock aioquic, with its one datagram for a turn of the "
+        "event loop, what the engine gives as it comes."
     ),
 )

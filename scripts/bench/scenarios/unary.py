@@ -62,10 +62,11 @@ SCENARIO = Scenario(
         Metric(key="cpu_server", title="server's CPU for 10,000 calls", unit="s"),
     ),
     why=(
-        "A call over Tndrl passes through grpcio twice as it does over TCP, and besides through QUIC in Python on each "
-        "side: encryption, acknowledgement and loss recovery are the kernel's and OpenSSL's over TCP, and some hundred "
-        "microseconds of Python here. The column of the unix socket is what grpcio alone takes; stock aioquic's "
-        "streams show what the engine takes without gRPC. With many calls at once several share a datagram, so the "
-        "price of each falls. At 500, all peers hold calls back: each allows 100 at once on a connection."
+        "A call over Tndrl passes through grpcio twice as it does over TCP, and besides through QUIC in "
+        "Python on each side: encryption, acknowledgement and loss recovery are the kernel's and "
+        "OpenSSL's over TCP, and some hundred microseconds of Python here. The column of the unix socket "
+        "is what grpcio alone takes; stock aioquic's streams show what the engine takes without gRPC. "
+        "With many calls at once several share a datagram, so the price of each falls. At 500, all peers "
+        "hold calls back: each allows 100 at once on a connection."
     ),
 )
