@@ -14,7 +14,7 @@ from tndrl_cli.errors import ExitCode, as_object, exit_code, innermost, lines, w
 from tndrl_cli.options import common_options, remember
 from tndrl_cli.output import printable
 
-COMMANDS = ("serve", "ping", "status", "discover", "prompt", "task", "shutdown")
+COMMANDS = ("serve", "ping", "status", "bench", "discover", "prompt", "task", "shutdown")
 
 
 class _Commands(click.Group):

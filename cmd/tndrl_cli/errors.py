@@ -73,6 +73,18 @@ class CallError(TndrlError):
         return f"{self.address} answered {self.status}{said}{cure}"
 
 
+class NotMeasuredError(TndrlError):
+    """No datagram was "sent" to, or "received" from, a peer while it was measured: there is no figure."""
+
+    def __init__(self, address: str, way: str) -> None:
+        super().__init__(address, way)
+        self.address = address
+        self.way = way
+
+    def __str__(self) -> str:
+        return f"{self.address} was not measured: no datagram was {self.way} meanwhile; try it again"
+
+
 class ShutdownRefusedError(TndrlError):
     """The peer does not shut down, for the ``reason`` it gave."""
 

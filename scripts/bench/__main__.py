@@ -46,6 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     forward.add_argument("right")
     forward.add_argument("--link", required=True)
     forward.set_defaults(run=_forward)
+    render = commands.add_parser("render", help="write report and page of a run again")
+    render.add_argument("results", type=Path)
+    render.add_argument("--page", type=Path)
+    render.set_defaults(run=_render)
     call = commands.add_parser("call")
     call.add_argument("peer")
     call.add_argument("address")
@@ -57,7 +61,6 @@ def _parser() -> argparse.ArgumentParser:
 def _bench(options: argparse.Namespace) -> int:
     from bench.lab import isolated
 
-    os.environ["PYTHONPATH"] = os.pathsep.join(str(ROOT / name) for name in ("scripts", "tests"))
     if INSIDE not in os.environ and (command := isolated()) is not None:
         # A network of its own: nothing else's packets are counted, and a plain user may make more of them.
         os.environ[INSIDE] = "1"
@@ -98,6 +101,13 @@ def _forward(options: argparse.Namespace) -> None:
     from bench.model import Link
 
     forward(options.left, options.right, Link.of(json.loads(options.link)))
+
+
+def _render(options: argparse.Namespace) -> None:
+    from bench.results import Results
+    from bench.run import render
+
+    render(Results.read(options.results), options.results.with_name("report.html"), options.page)
 
 
 def _call(options: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(options: argparse.Namespace, *, lab_allowed: bool) -> int:
     """Measure, print, and keep results, report and page; returns the exit code."""
+    os.environ |= environment()
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     scenarios = chosen(options.only)
     results = Results(about(ROOT, quick=options.quick, seed=options.seed))
@@ -57,11 +58,24 @@ def run(options: argparse.Namespace, *, lab_allowed: bool) -> int:
         console.print(table)
     for what in results.skipped:
         console.print(f"not measured: {what}")
-    (options.out / "report.html").write_text(report(results), encoding="utf-8")
-    if options.page is not None:
-        options.page.write_text(page(results), encoding="utf-8")
+    render(results, options.out / "report.html", options.page)
     console.print(f"{options.out / 'results.json'}, {options.out / 'report.html'}")
     return 0
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which ``python -m bench`` finds itself and the tests' tools."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / name) for name in ("scripts", "tests"))}
+
+
+def render(results: Results, to: Path, page_to: Path | None) -> None:
+    """Write the report, and the page if it is wanted; each scenario's reasons are today's."""
+    reasons = {scenario.key: scenario.why for scenario in SCENARIOS}
+    for result in results.scenarios:
+        result.why = reasons[result.key]
+    to.write_text(report(results), encoding="utf-8")
+    if page_to is not None:
+        page_to.write_text(page(results), encoding="utf-8")
 
 
 def chosen(only: str) -> tuple[Scenario, ...]:

@@ -100,6 +100,10 @@ class Peer:
         """
         await self._dialer.probe(self._target, timeout)
 
+    def stats(self) -> dict[str, int]:
+        """Return every counter of the connections that this peer shares: all of a node's, or this one's alone."""
+        return self._dialer.stats()
+
     @property
     def failure(self) -> TndrlError | None:
         """Why the connection failed or ended last; None while it lives."""

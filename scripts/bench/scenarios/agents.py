@@ -7,9 +7,9 @@ import time
 from contextlib import AsyncExitStack
 
 from bench.agent import GrpcAgent
-from bench.loads import Call, percentile
 from bench.model import Case, Figures, Ground, Link, Metric, Peer, Scenario
 from bench.peers.tcp import channel_to
+from tndrl_cli.load import Call, percentile
 
 RTT = 0.05
 COUNTS = (10, 50, 100, 500)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bench.loads import latencies, paced
+from bench.loads import paced
 from bench.model import Case, Figures, Ground, Link, Metric, Peer, Scenario
 from bench.peers import make_of
+from tndrl_cli.load import latencies
 
 RATE = 20e6
 QUEUE = 64

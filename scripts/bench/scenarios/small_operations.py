@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 
 from bench.load import GrpcCaller
-from bench.loads import latencies, open_loop, percentile
+from bench.loads import open_loop
 from bench.model import Case, Figures, Ground, Link, Metric, Peer, Scenario
 from bench.peers import make_of
 from bench.peers.tcp import channel_to
+from tndrl_cli.load import latencies, percentile
 
 RATE = 1000.0
 PATHS = (1, 2, 4, 8)

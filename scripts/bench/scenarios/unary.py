@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from bench.counters import Usage
-from bench.loads import closed_loop, latencies
 from bench.model import Case, Figures, Ground, Metric, Peer, Scenario
 from bench.peers import make_of
+from tndrl_cli.load import closed_loop, latencies
 
 PEERS = (Peer.TNDRL, Peer.TCP, Peer.UNIX, Peer.AIOQUIC, Peer.GO)
 QUICK = (Peer.TNDRL, Peer.TCP)

@@ -100,6 +100,18 @@ class TestResolveTarget:
             self.resolve(tmp_path, "g")
 
 
+async def test_stats(short_dir: Path) -> None:
+    """The counters of a peer's connections are told."""
+    async with (
+        nodes.running(short_dir / "a") as node,
+        nodes.calling(short_dir / "b", "b", node.address) as peer,
+    ):
+        before = peer.stats()["datagrams_sent"]
+        await nodes.ping(nodes.control(peer))
+        assert peer.stats()["datagrams_sent"] > before > 0
+        assert peer.stats()["connections_open"] == 1
+
+
 async def test_a_nodes_connections_are_shared(short_dir: Path) -> None:
     """All that a node has to say to a peer goes over one connection, which outlives each use."""
     async with (
