@@ -176,6 +176,15 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
             "Bytes received on all streams of a connection and not yet passed on.", 1024, 1024 * _MEBIBYTE
         ),
     ] = 15 * _MEBIBYTE
+    connection_send_buffer: Annotated[
+        int,
+        _bound(
+            "Bytes sent on all streams of a connection and not yet acknowledged, before each stream waits for "
+            "its own.",
+            65536,
+            1024 * _MEBIBYTE,
+        ),
+    ] = 15 * _MEBIBYTE
     stream_gaps: Annotated[int, _bound("Gaps in what has arrived of one stream.", 1, 1_000_000)] = 1000
     crypto_gaps: Annotated[int, _bound("Gaps in what has arrived of the TLS handshake.", 1, 1_000_000)] = 64
     tickets: Annotated[

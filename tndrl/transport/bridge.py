@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from tndrl.errors import StreamClosedError, TndrlError
-from tndrl.transport.stream import ByteStream
+from tndrl.transport.stream import CHUNK, ByteStream
 
 LINGER = 30.0
 """Seconds that one direction may go on after the other has ended."""
@@ -53,8 +53,14 @@ class _SinkClosedError(Exception):
     """One side takes no more; what it has sent is carried on all the same."""
 
 
+FIRST_BITE = 16 * 1024
+"""Bytes that are taken up at once of a stream that has been quiet: a thousand may wake together."""
+
+
 async def _pump(source: ByteStream, sink: ByteStream, through: Filter) -> None:
-    while data := await source.receive():
+    bite = FIRST_BITE
+    while data := await source.receive(min(bite, sink.bite)):
+        bite = min(2 * bite, CHUNK) if len(data) >= bite else FIRST_BITE
         if passed := through(data):
             try:
                 await sink.send(passed)

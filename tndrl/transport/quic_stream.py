@@ -11,10 +11,8 @@ from tndrl.errors import StreamResetError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.priority import Priority
+from tndrl.transport.send_budget import SendBudget
 from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
-
-SEND_HIGH_WATER = 1024 * 1024
-"""Bytes of one stream that may wait for the peer's acknowledgement before its sender waits too."""
 
 
 class Connection(Protocol):
@@ -24,6 +22,7 @@ class Connection(Protocol):
     label: str
     peer_id: SpiffeId | None
     is_client: bool
+    budget: SendBudget
 
     @property
     def is_closed(self) -> bool:
@@ -103,9 +102,9 @@ class QuicStream(ByteStream):
         return data
 
     async def send(self, data: bytes) -> None:
-        """Send all of ``data``; waits while more than :data:`SEND_HIGH_WATER` bytes are unacknowledged."""
+        """Send all of ``data``; waits while more bytes are unacknowledged than the connection's budget allows."""
         self.send_soon(data)
-        while self._quic.unsent(self.stream_id) > SEND_HIGH_WATER:
+        while self._quic.unsent(self.stream_id) > self.session.budget.stream_most:
             self._writable = self._loop.create_future()
             self.session.watch_sender(self, blocked=True)
             try:
@@ -120,8 +119,14 @@ class QuicStream(ByteStream):
         self._raise_if_unsendable()
         if self._eof_sent:
             raise sent_after_end()
+        self.session.budget.add(len(data))
         self._quic.send_stream_data(self.stream_id, data)
         self.session.flush_soon()
+
+    @property
+    def bite(self) -> int:
+        """How many bytes to take up at once; see :class:`SendBudget`."""
+        return self.session.budget.bite
 
     async def send_eof(self) -> None:
         """End what we send with a FIN."""
@@ -172,7 +177,10 @@ class QuicStream(ByteStream):
 
     def on_flushed(self) -> None:
         """Packets went out or were acknowledged: there may be room to send."""
-        if self._writable is not None and self._quic.unsent(self.stream_id) <= SEND_HIGH_WATER // 2:
+        if (
+            self._writable is not None
+            and self._quic.unsent(self.stream_id) <= self.session.budget.stream_most // 2
+        ):
             wake(self._writable)
 
     def _reset(self, code: int, *, remote: bool) -> None:

@@ -25,6 +25,7 @@ from tndrl.transport._aioquic.connection import AuthenticatedConnection, Handsha
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
 from tndrl.transport.quic_stream import QuicStream, wake
+from tndrl.transport.send_budget import SendBudget
 from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
@@ -100,6 +101,7 @@ class Session:
         self._waiters: set[asyncio.Future[None]] = set()  # woken at every change of what is above
         self._pings_sent = 0
         self._pings_pending: set[int] = set()
+        self.budget = SendBudget(quic.send_buffer)
         self._blocked: set[QuicStream] = set()  # streams whose sender waits for acknowledgements
         self._handshake_step: object = None
         self._handshake_at = self._loop.time()
@@ -246,6 +248,8 @@ class Session:
         self.flush_soon()
 
     def _let_senders_go_on(self) -> None:
+        if self.budget.is_spent:
+            self.budget.recount(self._quic.unsent_total)
         for stream in tuple(self._blocked):
             stream.on_flushed()
 

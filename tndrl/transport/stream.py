@@ -38,6 +38,11 @@ class ByteStream(ABC):
         the data, all, or none.
         """
 
+    @property
+    def bite(self) -> int:
+        """How many bytes to take up at once in order to send them: fewer where memory for them is short."""
+        return CHUNK
+
     @abstractmethod
     async def send_eof(self) -> None:
         """End what we send; the other direction goes on. Calling it again does nothing."""

@@ -22,7 +22,7 @@ from tndrl.transport import listener as listener_module
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.listener import MuxListener
-from tndrl.transport.quic_stream import SEND_HIGH_WATER
+from tndrl.transport.send_budget import STREAM_MOST
 from tndrl.transport.tickets import Ticket
 
 ECHO = bytes([ECHO_TYPE])
@@ -150,7 +150,7 @@ async def test_refuse_waits_for_no_stalled_peer(stage: tuple[MuxListener, Echo])
         await streams.echoes(peer, 0)
         ((stream, _carried),) = listener._bridges.items()
         peer.connection.receive_datagram = lambda *_: None
-        sending = asyncio.ensure_future(stream.send(http2.frame(0, bytes(2 * SEND_HIGH_WATER))))
+        sending = asyncio.ensure_future(stream.send(http2.frame(0, bytes(2 * STREAM_MOST))))
         await asyncio.sleep(0)
         async with asyncio.timeout(1):
             await listener.refuse(ECHO_TYPE, "closing")

@@ -9,7 +9,8 @@ import pytest
 
 from support import streams
 from tndrl.errors import ConnectionClosedError, StreamResetError, UsageError
-from tndrl.transport.quic_stream import SEND_HIGH_WATER, QuicStream, wake
+from tndrl.transport.quic_stream import QuicStream, wake
+from tndrl.transport.send_budget import STREAM_MOST
 
 Pair = tuple[QuicStream, QuicStream]
 
@@ -30,7 +31,7 @@ async def pair(quic: streams.Quic) -> Pair:
 async def test_send_soon_never_waits(pair: Pair) -> None:
     """Bytes can be queued behind a sender that waits for room, and arrive after its own."""
     near, far = pair
-    sending = asyncio.ensure_future(near.send(bytes(2 * SEND_HIGH_WATER)))
+    sending = asyncio.ensure_future(near.send(bytes(2 * STREAM_MOST)))
     await asyncio.sleep(0)
     near.send_soon(b"last")
     assert not sending.done()
@@ -38,7 +39,7 @@ async def test_send_soon_never_waits(pair: Pair) -> None:
     while not received.endswith(b"last"):
         received += await far.receive()
     await sending
-    assert len(received) == 2 * SEND_HIGH_WATER + 4
+    assert len(received) == 2 * STREAM_MOST + 4
 
 
 async def test_a_sender_waits_for_acknowledgements(quic: streams.Quic, pair: Pair) -> None:
@@ -47,12 +48,12 @@ async def test_a_sender_waits_for_acknowledgements(quic: streams.Quic, pair: Pai
 
     async def send_for_ever() -> None:
         while True:
-            await near.send(bytes(SEND_HIGH_WATER // 4))
+            await near.send(bytes(STREAM_MOST // 4))
 
     sending = asyncio.ensure_future(send_for_ever())
     for _ in range(10):
         await quic.exchange()
-    assert SEND_HIGH_WATER // 2 < near._quic.unsent(near.stream_id) <= SEND_HIGH_WATER * 5 // 4
+    assert STREAM_MOST // 2 < near._quic.unsent(near.stream_id) <= STREAM_MOST * 5 // 4
     far.abort(1)
     with pytest.raises(StreamResetError):
         await sending

@@ -81,6 +81,16 @@ class FlowControl(QuicConnection):
         stream = self._streams.get(stream_id)
         return 0 if stream is None else len(stream.sender._buffer)
 
+    @property
+    def send_buffer(self) -> int:
+        """How many bytes of all streams may wait for the peer's acknowledgement."""
+        return self._limits.connection_send_buffer
+
+    @property
+    def unsent_total(self) -> int:
+        """How many bytes of all streams the peer has not acknowledged yet."""
+        return sum(len(stream.sender._buffer) for stream in self._streams.values())
+
     def is_sending(self, stream_id: int) -> bool:
         """Return whether the peer still has to acknowledge bytes, the end or a reset of this stream."""
         stream = self._streams.get(stream_id)
