@@ -61,7 +61,7 @@ def test_no_home():
 
 @pytest.mark.serial
 def test_import_is_light():
-    """Importing takes less than 60 ms of CPU time more than starting Python."""
+    """Importing takes less than twice the CPU time of the two libraries that it stands on, Python's start apart."""
 
     def best(code):
         times = []
@@ -71,7 +71,8 @@ def test_import_is_light():
             times.append(sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - began)
         return min(times)
 
-    assert best("import tndrl.config") - best("pass") < 0.06
+    start = best("pass")
+    assert best("import tndrl.config") - start < 2 * (best("import msgspec, yaml") - start)
 
 
 def test_import_leaves_the_heavy_out():
