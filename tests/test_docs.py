@@ -61,7 +61,7 @@ def limits() -> list[tuple[str, str, str]]:
 
 def number(text: str) -> float:
     """Return what a default says: ``1,024``, ``64 KiB``, ``50 %``."""
-    digits, _, unit = text.partition(" ")
+    digits, _, unit = text.partition(":")[0].partition(" ")
     return float(digits.replace(",", "")) * {"KiB": 1024, "MiB": 1024**2}.get(unit, 1)
 
 

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def _bench(options: argparse.Namespace) -> int:
         os.execvp(arguments[0], arguments)  # noqa: S606  # it becomes the run
     from bench.run import run
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what it started ends with it
     return run(options, lab_allowed=INSIDE in os.environ)
 
 

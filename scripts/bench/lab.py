@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from bench.model import Case, Figures, Ground, Link, Peer
 from bench.pki import CLIENT_ADDRESS, SERVER_ADDRESS
@@ -177,9 +177,10 @@ class Lab:
         return ["nsenter", "-t", str(self._sides[side]), "-n"]
 
     def _namespace(self, side: str, address: str, stack: ExitStack) -> int:
-        holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        # It ends with its input, whatever becomes of this process.
+        holder = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE)
         stack.callback(holder.wait)
-        stack.callback(holder.kill)
+        stack.callback(_stdin(holder).close)
         _wait_for_namespace(holder.pid)
         self._sides[side] = holder.pid
         outside = f"to-{side}"
@@ -196,6 +197,11 @@ class Lab:
         _run(*inside, sys.executable, "-m", "bench.offload", "bench")
         _run(sys.executable, "-m", "bench.offload", outside)
         return holder.pid
+
+
+def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:
+    assert process.stdin is not None
+    return process.stdin
 
 
 def _wait_for_namespace(pid: int) -> None:

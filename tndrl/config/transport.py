@@ -141,6 +141,23 @@ class LimitsConfig(Section, frozen=True, kw_only=True):
     streams: Annotated[int, _bound("Streams that a peer may have open on one connection.", 1, 1_000_000)] = (
         1000
     )
+    stream_age: Annotated[
+        float,
+        Field(
+            "How old a stream may become, give or take a tenth, before its server asks for a new one (GOAWAY with "
+            "`max_age`); its calls go on to their end. 0 for ever.",
+            Number(0, 31_536_000, seconds=True),
+            flag=None,
+        ),
+    ] = 0.0
+    stream_idle: Annotated[
+        float,
+        Field(
+            "The same for a stream on which there has been no call for so long; 0 for ever.",
+            Number(0, 31_536_000, seconds=True),
+            flag=None,
+        ),
+    ] = 0.0
     calls_per_stream: Annotated[int, _bound("Calls of one stream that run at once.", 1, 1_000_000)] = 100
     calls_per_connection: Annotated[
         int, _bound("Calls of one connection that run at once.", 1, 10_000_000)

@@ -61,6 +61,7 @@ class GrpcServer:
             ("grpc.absolute_max_metadata_size", limits.metadata),
             ("grpc.so_reuseport", 0),
             NO_PING_TIMEOUT,
+            *_ages(limits),
         ]
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,3 +148,12 @@ class GrpcServer:
         self._server = server
         started.set_result(None)
         await self._finished.wait()
+
+
+def _ages(limits: LimitsConfig) -> list[tuple[str, int]]:
+    """Return grpcio's options for how long a stream, which is a connection to it, may live (gRFC A9)."""
+    ages = {
+        "grpc.max_connection_age_ms": limits.stream_age,
+        "grpc.max_connection_idle_ms": limits.stream_idle,
+    }
+    return [(name, round(1000 * seconds)) for name, seconds in ages.items() if seconds]

@@ -23,7 +23,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
             name=f"{count} stream{'s' if count > 1 else ''} of one connection, {count} TCP connection"
             f"{'s' if count > 1 else ''}",
             peers=(Peer.TNDRL, Peer.TCP),
-            params={"paths": count, "seconds": 2.0 if quick else 3.0},
+            params={"paths": count, "seconds": 1.0 if quick else 2.0},
             link=LINK,
             repetitions=1 if quick else 3,
         )

@@ -17,7 +17,7 @@ ETHERNET = 1452
 
 def cases(quick: bool) -> tuple[Case, ...]:
     """Each direction with the datagrams of the loopback interface; down also with those of an ordinary link."""
-    seconds, repetitions = (0.8, 3) if quick else (2.0, 5)
+    seconds, repetitions = (0.5, 2) if quick else (1.0, 4)
     every = (Peer.TNDRL, Peer.TCP) if quick else (Peer.TNDRL, Peer.TCP, Peer.UNIX, Peer.OWN, Peer.AIOQUIC)
     free = [
         Case(name=way, peers=every, params={"way": way, "seconds": seconds}, repetitions=repetitions)

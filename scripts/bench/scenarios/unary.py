@@ -16,13 +16,13 @@ WARM_UP = 0.3
 
 def cases(quick: bool) -> tuple[Case, ...]:
     """One, fifty and five hundred at once."""
-    seconds = 0.8 if quick else 2.0
+    seconds = 0.6 if quick else 1.0
     return tuple(
         Case(
             name=f"{concurrent} at once",
             peers=QUICK if quick else PEERS,
             params={"concurrent": concurrent, "seconds": seconds},
-            repetitions=3 if quick else 5,
+            repetitions=2 if quick else 5,
         )
         for concurrent in ((1, 50) if quick else (1, 50, 500))
     )
