@@ -55,6 +55,8 @@ class ScenarioResult:
     why: str
     metrics: list[dict[str, Any]]
     cases: list[CaseResult] = field(default_factory=list)
+    seconds: float = 0.0
+    """How long it took to measure."""
 
     @classmethod
     def of(cls, scenario: Scenario) -> ScenarioResult:

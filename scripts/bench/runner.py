@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -47,6 +48,7 @@ class Runner:
 
     def run(self, scenario: Scenario) -> None:
         """Measure every case of a scenario."""
+        began = time.monotonic()
         result = ScenarioResult.of(scenario)
         self._results.scenarios.append(result)
         for case in scenario.cases(self._quick):
@@ -57,6 +59,7 @@ class Runner:
             result.cases.append(kept)
             with self._place(case) as place:
                 self._measure(scenario, case, place, kept)
+        result.seconds = round(time.monotonic() - began, 1)
 
     def _measure(self, scenario: Scenario, case: Case, place: Place, kept: CaseResult) -> None:
         for peer in case.peers:

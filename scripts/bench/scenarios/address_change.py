@@ -23,7 +23,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
         Case(
             name="the address changes once",
             peers=(Peer.TNDRL, Peer.TCP),
-            params={"seconds": 5.0 if quick else 12.0, "patience": 1.0 if quick else 3.0},
+            params={"seconds": 4.0 if quick else 12.0, "patience": 1.0 if quick else 3.0},
             link=Link(rtt=0.02, rate=50e6, queue=128),
             repetitions=1 if quick else 2,
         ),

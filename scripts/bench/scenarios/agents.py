@@ -21,7 +21,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
     return tuple(
         Case(
             name=f"{count} agents",
-            peers=PEERS,
+            peers=PEERS[:2] if quick else PEERS,
             params={
                 "endpoints": count,
                 "limits": {"connectionsPerIdentity": 1000, "handshakesPerSecond": 10_000},

@@ -19,7 +19,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
         Case(
             name="dark for 2 s of every 5 s",
             peers=(Peer.TNDRL, Peer.TCP),
-            params={"seconds": 6.0 if quick else 15.0},
+            params={"seconds": 5.0 if quick else 15.0},
             link=Link(rtt=0.02, rate=50e6, queue=128, blackout=DARK),
             repetitions=1 if quick else 2,
         ),

@@ -19,15 +19,14 @@ ENTRY = (sys.executable, "-m", "bench")
 
 def cases(quick: bool) -> tuple[Case, ...]:
     """As a person runs them."""
-    return (
-        Case(name="as a person runs them", peers=(Peer.TNDRL, Peer.TCP), repetitions=1 if quick else 5),
-        Case(
-            name="with an agent",
-            peers=(Peer.TNDRL, Peer.TCP, Peer.JSONRPC),
-            params={"agent": True},
-            repetitions=1 if quick else 3,
-        ),
+    plain = Case(name="as a person runs them", peers=(Peer.TNDRL, Peer.TCP), repetitions=1 if quick else 5)
+    agents = Case(
+        name="with an agent",
+        peers=(Peer.TNDRL, Peer.TCP, Peer.JSONRPC),
+        params={"agent": True},
+        repetitions=3,
     )
+    return (plain,) if quick else (plain, agents)
 
 
 async def drive(peer: Peer, ground: Ground) -> Figures:

@@ -27,7 +27,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
         name=f"down, datagrams of {ETHERNET} bytes",
         peers=(Peer.TNDRL, Peer.OWN, Peer.AIOQUIC),
         params={"way": "down", "seconds": seconds, "datagram": ETHERNET},
-        repetitions=repetitions,
+        repetitions=1 if quick else repetitions,
     )
     return (*free, small)
 

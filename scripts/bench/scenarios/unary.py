@@ -16,7 +16,7 @@ WARM_UP = 0.3
 
 def cases(quick: bool) -> tuple[Case, ...]:
     """One, fifty and five hundred at once."""
-    seconds = 0.6 if quick else 1.0
+    seconds = 0.5 if quick else 1.0
     return tuple(
         Case(
             name=f"{concurrent} at once",
