@@ -6,6 +6,7 @@ TndrlError
 │   └── StateTransitionError    a node was asked for a step its state does not allow
 ├── ConnectError                no connection could be made                      (exit code 3)
 │   ├── NameResolutionError     the host name means no address
+│   ├── NoRouteError            no route leads to the address
 │   ├── NoAnswerError           nothing came back in time
 │   ├── PortClosedError         the host says that nobody listens there
 │   ├── AlpnMismatchError       somebody answered, but does not speak ``tndrl``
@@ -97,6 +98,13 @@ class NameResolutionError(ConnectError):
 
     def __str__(self) -> str:
         return f"cannot find {self.address}: {self.detail}; check the host name"
+
+
+class NoRouteError(ConnectError):
+    """The host has an address that no route of this one leads to; ``detail`` is the system's word."""
+
+    def __str__(self) -> str:
+        return f"no route leads to {self.address} ({self.detail}); check the address and the network of this host"
 
 
 class NoAnswerError(ConnectError):

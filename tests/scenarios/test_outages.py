@@ -12,7 +12,7 @@ import grpc
 import pytest
 
 import tndrl
-from support import certs, nodes, requires, streams
+from support import certs, nodes, processes, requires, streams
 from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.errors import PortClosedError
 from tndrl.node.peer import resolve_target
@@ -172,3 +172,15 @@ async def serving(folder: Path, workshop: Workshop, **flags: object) -> AsyncIte
     async with node:
         yield node
         await node.stop(graceful=False)
+
+
+async def test_a_network_that_is_not_there(short_dir: Path) -> None:
+    """A host without a route to its peer says so at once, and does not wait for an answer."""
+    requires.linux()
+    requires.namespaces()
+    certs.write_pki_dir(short_dir, certs.node_leaf("b"))
+    command = [processes.TNDRL, "ping", "10.1.2.3:4433", "--pki-dir", str(short_dir)]
+    async with asyncio.timeout(5):  # half of the connect timeout
+        ended = await processes.run("unshare", "-rn", *command)
+    assert ended.code == 3
+    assert ended.err.startswith("tndrl: no route leads to 10.1.2.3:4433 (Network is unreachable)")

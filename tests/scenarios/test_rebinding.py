@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +17,11 @@ from support import nodes, streams
 from support.link import Direction, Link, UdpLink
 from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
+
+ROUND_TRIP = 0.04
+"""Seconds."""
+
+CALLS = 40
 
 MOST_PATHS = 8
 """Addresses of one peer that a node remembers."""
@@ -56,6 +63,27 @@ async def test_more_paths_than_are_remembered(short_dir: Path) -> None:
             await nodes.ping(stub)
             await streams.until(lambda: on_active_path(node, link), lambda: nodes.ping(stub))
         assert len(quic_of(node)._network_paths) <= MOST_PATHS
+        assert node.stats()["handshakes_completed"] == 1
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("hosts", [[None], [None, "127.0.0.9"]], ids=["port", "address"])
+async def test_a_rebinding_holds_no_call_up_for_long(short_dir: Path, hosts: list[str | None]) -> None:
+    """Whenever in a call a NAT changes its mind, the call takes at most two round trips and 0.1 s longer."""
+    dice, loop = random.Random(1), asyncio.get_running_loop()
+    link_of = Link(1, delay=ROUND_TRIP / 2)
+    async with behind(short_dir, lambda address: UdpLink(address, link_of)) as (node, peer, link):
+        stub, took = nodes.control(peer), []
+        for number in range(CALLS + 5):
+            if number >= 5:  # by then the round trip is known
+                loop.call_later(dice.uniform(0, ROUND_TRIP), link.rebind, hosts[number % len(hosts)])
+            began = time.perf_counter()
+            await nodes.ping(stub)
+            took.append(time.perf_counter() - began)
+        print(
+            f"calls beside a rebinding: worst {max(took):.3f} s, median {sorted(took)[len(took) // 2]:.3f} s"
+        )
+        assert max(took[5:]) < 3 * ROUND_TRIP + 0.1
         assert node.stats()["handshakes_completed"] == 1
 
 

@@ -15,6 +15,7 @@ from tndrl.errors import (
     ConnectionClosedError,
     NameResolutionError,
     NoAnswerError,
+    NoRouteError,
     PeerCertificateError,
     PortClosedError,
     StateTransitionError,
@@ -45,6 +46,9 @@ SENTENCES: dict[str, TndrlError] = {
     "cannot connect to b:1": ConnectError("b:1"),
     "cannot connect to b:1: odd": ConnectError("b:1", "odd"),
     "cannot find b:1: no such name; check the host name": NameResolutionError("b:1", "no such name"),
+    "no route leads to b:1 (no net); check the address and the network of this host": NoRouteError(
+        "b:1", "no net"
+    ),
     "no answer from b:1 within 2.5 s; check the address and that UDP passes the firewalls between": NoAnswerError(
         "b:1", 2.5
     ),

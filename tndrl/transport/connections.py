@@ -11,7 +11,7 @@ from typing import Any
 
 from pki.credentials import Credentials
 from pki.spiffe import SpiffeId
-from tndrl.errors import IdentityError, NoAnswerError, TndrlError, UsageError
+from tndrl.errors import IdentityError, NoAnswerError, NoRouteError, TndrlError, UsageError
 from tndrl.transport import addresses
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.early import EarlyGate
@@ -24,6 +24,7 @@ from tndrl.transport.session import DOUBT_TIMEOUT, Session
 from tndrl.transport.target import Target
 from tndrl.transport.tickets import ClientTickets, Ticket
 from tndrl.transport.udp import client_udp
+from tndrl.transport.udp_options import departure
 
 logger = logging.getLogger("tndrl.transport")
 
@@ -252,6 +253,10 @@ class Connections:
         resuming: asyncio.Future[Session],
     ) -> Session:
         family, address = candidate
+        try:
+            departure(address)
+        except OSError as error:  # to wait for an answer would tell nobody more
+            raise NoRouteError(str(target), error.strerror or str(error)) from error
         if ticket is not None and ticket.address != address:
             ticket = None  # issued by whoever answered there
         session = self._endpoint(family).connect(

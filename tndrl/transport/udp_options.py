@@ -95,11 +95,16 @@ def route_payload(address: tuple[Any, ...]) -> int | None:
 
 def own_address(address: tuple[Any, ...]) -> str | None:
     """Return the own address from which datagrams to ``address`` leave; None where no route leads there."""
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
     try:
-        with socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect(address)  # sends nothing
-            own: str = sock.getsockname()[0]
+        return departure(address)
     except OSError:
         return None
+
+
+def departure(address: tuple[Any, ...]) -> str:
+    """Return the same; raises OSError where no route leads there."""
+    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        sock.connect(address)  # sends nothing
+        own: str = sock.getsockname()[0]
     return own

@@ -27,7 +27,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
                 "limits": {"connectionsPerIdentity": 1000, "handshakesPerSecond": 10_000},
             },
             link=Link(rtt=RTT),
-            repetitions=1 if quick else 3,
+            repetitions=1 if quick else 3 if count < 500 else 2,
         )
         for count in ((10,) if quick else COUNTS)
     )

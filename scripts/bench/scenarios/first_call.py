@@ -18,7 +18,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
         Case(
             name=f"RTT {rtt * 1000:g} ms",
             peers=PEERS,
-            params={"tries": 2 if quick else 5, "rtt": rtt},
+            params={"tries": 2 if quick else 4, "rtt": rtt},
             link=Link(rtt=rtt),
             repetitions=1 if quick else 3,
         )

@@ -25,7 +25,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
         Case(
             name=f"RTT {rtt * 1000:g} ms, loss {loss:.0%}",
             peers=(Peer.TNDRL, Peer.TCP),
-            params={"agent": True, "seconds": 1.5 if quick else 2.5},
+            params={"agent": True, "seconds": 1.5 if quick else 2.0},
             link=Link(rtt=rtt, loss=loss, rate=RATE, queue=QUEUE),
             repetitions=1 if quick else 3,
         )

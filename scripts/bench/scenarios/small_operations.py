@@ -25,7 +25,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
             peers=(Peer.TNDRL, Peer.TCP),
             params={"paths": count, "seconds": 1.0 if quick else 2.0},
             link=LINK,
-            repetitions=1 if quick else 3,
+            repetitions=1 if quick else 2,
         )
         for count in ((4,) if quick else PATHS)
     )

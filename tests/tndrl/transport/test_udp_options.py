@@ -13,6 +13,7 @@ from tndrl.transport import udp_options
 from tndrl.transport.udp_options import (
     ask_for_buffers,
     ask_for_errors,
+    departure,
     forbid_fragments,
     own_address,
     route_payload,
@@ -128,3 +129,9 @@ def test_the_own_address_depends_on_the_peer() -> None:
     assert own_address(("::1", 9, 0, 0)) == "::1"
     assert own_address(("::ffff:127.0.0.1", 9, 0, 0)) == "::ffff:127.0.0.1"
     assert own_address(("0.0.0.0.0", 9)) is None
+
+
+def test_the_system_says_why_there_is_no_route() -> None:
+    """What is in the way is the system's own error."""
+    with pytest.raises(OSError, match=r"\S"):
+        departure(("0.0.0.0.0", 9))
