@@ -1,4 +1,4 @@
-"""An agent and its callers, in both versions of A2A: whole messages, and tasks that belong to their caller."""
+"""An agent and its callers, in both versions of A2A: whole messages, and tasks that belong to their caller (A2A-04)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What peers send to an agent that they should not, and executors and providers that misbehave."""
+"""What peers send to an agent that they should not, and executors and providers that misbehave.
+
+A2A-01 to A2A-03, A2A-07, A2A-09, A2A-10 (push notifications are off), A2A-12 and LIFE-16.
+"""
 
 from __future__ import annotations
 

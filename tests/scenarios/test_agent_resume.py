@@ -1,4 +1,4 @@
-"""Answers that outlive their connection: each event comes once, in order, however often the way is lost."""
+"""Answers that outlive their connection: each event comes once, in order, however often the way is lost (A2A-08)."""
 
 from __future__ import annotations
 

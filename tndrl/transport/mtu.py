@@ -64,6 +64,10 @@ class PathMtu:
             self._forget_search()
         return self._probing
 
+    def is_quiet(self, now: float) -> bool:
+        """Whether :meth:`next_probe` would return None and change nothing."""
+        return not self._pauses and (self._probing is not None or now < self._search_at)
+
     def probe_acked(self, size: int) -> None:
         """A probe arrived."""
         if size == self._probing:

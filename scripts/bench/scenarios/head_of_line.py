@@ -27,7 +27,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
             peers=(Peer.TNDRL, Peer.TCP),
             params={"agent": True, "seconds": 1.5 if quick else 2.0},
             link=Link(rtt=rtt, loss=loss, rate=RATE, queue=QUEUE),
-            repetitions=1 if quick else 3,
+            repetitions=1 if quick else 2,
         )
         for rtt, loss in grid
     )

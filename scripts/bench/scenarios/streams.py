@@ -25,7 +25,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
             name=way,
             peers=(Peer.TNDRL, Peer.TCP, Peer.AIOQUIC),
             params={"way": way, "seconds": seconds},
-            repetitions=3,
+            repetitions=2,
         )
         for way in (() if quick else ("up", "both"))
     ]

@@ -22,7 +22,7 @@ def cases(quick: bool) -> tuple[Case, ...]:
             name=f"{concurrent} at once",
             peers=QUICK if quick else PEERS,
             params={"concurrent": concurrent, "seconds": seconds},
-            repetitions=2 if quick else 5 if concurrent < 500 else 3,
+            repetitions=2 if quick else 4 if concurrent < 500 else 3,
         )
         for concurrent in ((1, 50) if quick else (1, 50, 500))
     )

@@ -1,4 +1,4 @@
-"""Requests answered so that nothing is lost or done twice."""
+"""Requests answered so that nothing is lost or done twice (A2A-05 to A2A-09)."""
 
 import asyncio
 import random

@@ -37,6 +37,7 @@ from tndrl.transport._aioquic.receiving import ShortHeaders
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
 from tndrl.transport._aioquic.sending import BulkPackets
 from tndrl.transport._aioquic.silence import AskAfterSilence
+from tndrl.transport._aioquic.small import SmallPackets
 from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
 from tndrl.transport._aioquic.tls import VerifyingContext
 from tndrl.transport.identity import VerifyPeer
@@ -66,6 +67,7 @@ class StreamOpened(QuicEvent):
 
 
 class AuthenticatedConnection(
+    SmallPackets,
     ResumingConnection,
     FloodGuard,
     HandshakeLimits,

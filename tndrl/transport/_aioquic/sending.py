@@ -88,7 +88,7 @@ class BulkPackets(QuicConnection):
                 first |= _SPIN
             datagram = crypto.encrypt_packet(
                 bytes((first,)) + cid + (number & 0xFFFF).to_bytes(PACKET_NUMBER_SEND_SIZE, "big"),
-                _stream_frame(head, frame),
+                stream_frame(head, frame),
                 number,
             )
             packet = QuicSentPacket(
@@ -110,7 +110,7 @@ def _pending(stream: QuicStream) -> int:
     return len(sender._pending[0]) if len(sender._pending) else 0
 
 
-def _stream_frame(head: bytes, frame: QuicStreamFrame) -> bytes:
+def stream_frame(head: bytes, frame: QuicStreamFrame) -> bytes:
     kind = QuicFrameType.STREAM_BASE | _OFFSET_AND_LENGTH | (_FIN if frame.fin else 0)
     length = len(frame.data) | 0x4000
     offset = (frame.offset | 0xC000000000000000).to_bytes(8, "big")

@@ -1,0 +1,198 @@
+"""The shortest way for what a call is made of: nothing to send, or one packet with an ACK and one stream's data.
+
+aioquic goes through everything that may have to be sent in each turn. Here that is asked first, and where nothing but
+these two is due, they are written and nothing else. Anything odd goes the old way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aioquic import tls
+from aioquic.buffer import Buffer, encode_uint_var
+from aioquic.quic.connection import NetworkAddress, QuicConnectionState
+from aioquic.quic.packet import PACKET_FIXED_BIT, QuicFrameType, QuicPacketType, push_ack_frame
+from aioquic.quic.packet_builder import PACKET_NUMBER_SEND_SIZE, QuicSentPacket
+from aioquic.quic.recovery import QuicPacketSpace
+from aioquic.quic.stream import QuicStream
+
+from tndrl.transport._aioquic.ack_delay import DelayedAcks
+from tndrl.transport._aioquic.acks import AckValidation
+from tndrl.transport._aioquic.keys import KeyUpdates
+from tndrl.transport._aioquic.migration import Migration
+from tndrl.transport._aioquic.new_path import NewPath
+from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery
+from tndrl.transport._aioquic.probes import PersistentProbes
+from tndrl.transport._aioquic.sending import stream_frame
+
+ACK_ROOM = 64
+"""Bytes of an ACK frame of one range, at most."""
+
+Handler = tuple[Callable[..., None], Any]
+"""What is told of a packet's fate, and its further arguments."""
+
+_SPIN = 0x20
+_KEY_PHASE = 2
+
+
+class SmallPackets(
+    AckValidation, KeyUpdates, Migration, PersistentProbes, NewPath, DelayedAcks, PathMtuDiscovery
+):
+    """Writes nothing, or one small packet, without asking what else there might be (RFC 9000 section 12.4)."""
+
+    def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
+        """Return what is to be sent."""
+        if self._is_plain(now):
+            space = self._spaces[tls.Epoch.ONE_RTT]
+            due = self._is_ack_due(space, now)
+            stream, is_small = self._small_sender()
+            if is_small and not (due and len(space.ack_queue) > 1):
+                if stream is None and not due:
+                    self._sends_more, self._pacing_at = False, None
+                    return []
+                if self._may_send(now, is_ack_only=stream is None):
+                    return self._write_small(space if due else None, stream, now)
+        return super().datagrams_to_send(now)
+
+    def _is_plain(self, now: float) -> bool:
+        """Return whether nothing is due but acknowledgements and data of streams."""
+        path = self._network_paths[0] if self._network_paths else None
+        return (
+            self._handshake_confirmed
+            and self._state is QuicConnectionState.CONNECTED
+            and path is not None
+            and self._has_quiet_path(now)
+            and not (self._close_pending or self._probe_pending or self._probing or self._loss._pto_count)
+            and not (self._ping_pending or self._datagrams_pending or self._retire_connection_ids)
+            and not (self._handshake_done_pending or self._streams_blocked_pending or self._challenge_due)
+            and self._quic_logger is None
+            and self._packet_number < self._skipped.next
+            and self._packet_number - self._keys_since < self._limits.packets_per_key
+            and self._old_keys_until is None
+            and self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
+            and not self._has_limits_to_raise()
+            and all(connection_id.was_sent for connection_id in self._host_cids)
+        )
+
+    def _has_quiet_path(self, now: float) -> bool:
+        path = self._network_paths[0]
+        return (
+            len(self._network_paths) == 1
+            and path is self._searched
+            and path.is_validated
+            and not path.remote_challenges
+            and self._remote_preferred_address is None
+            and self._path_mtu.is_quiet(now)
+            and self._congestion.max_datagram_size == self._max_datagram_size == self._path_mtu.size
+        )
+
+    def _has_limits_to_raise(self) -> bool:
+        data = self._local_max_data
+        return data.value != data.sent or any(
+            limit.value != limit.sent and limit.sent - limit.used < limit.value - limit.sent
+            for limit in (self._local_max_streams_bidi, self._local_max_streams_uni)
+        )
+
+    def _is_ack_due(self, space: QuicPacketSpace, now: float) -> bool:
+        return space.ack_at is not None and (space.ack_at <= now or self._is_acknowledged_now(space))
+
+    def _small_sender(self) -> tuple[QuicStream | None, bool]:
+        """Return the one stream that has something to send, if any, and whether that is small and all there is."""
+        found = None
+        for stream in self._streams_queue:
+            sender = stream.sender
+            if (
+                stream.is_finished
+                or stream.receiver.stop_pending
+                or sender.reset_pending
+                or stream.max_stream_data_local_sent != stream.max_stream_data_local
+            ):
+                return None, False
+            if not sender.buffer_is_empty and not stream.is_blocked:
+                if found is not None:
+                    return None, False
+                found = stream
+        if found is None:
+            return None, True
+        pending = found.sender._pending
+        size = sum(map(len, pending))  # nothing but the end of the stream, if it is 0
+        return found, len(pending) <= 1 and size <= self._max_datagram_size - 2 * ACK_ROOM
+
+    def _may_send(self, now: float, *, is_ack_only: bool) -> bool:
+        if is_ack_only:
+            return True
+        loss = self._loss
+        room = loss.congestion_window - loss.bytes_in_flight
+        return room >= self._max_datagram_size and loss._pacer.next_send_time(now=now) is None
+
+    def _write_small(
+        self, acknowledged: QuicPacketSpace | None, stream: QuicStream | None, now: float
+    ) -> list[tuple[bytes, NetworkAddress]]:
+        payload, handlers = b"", list[Handler]()
+        if acknowledged is not None:
+            handlers.append((self._on_ack_delivery, (acknowledged, acknowledged.largest_received_packet)))
+            payload += self._ack_frame(acknowledged, now)
+        has_data = False
+        if stream is not None:
+            sender = stream.sender
+            highest = sender.highest_offset
+            most = highest + self._remote_max_data - self._remote_max_data_used
+            frame = sender.get_frame(self._max_datagram_size, min(most, stream.max_stream_data_remote))
+            if frame is not None:
+                has_data = True
+                self._remote_max_data_used += sender.highest_offset - highest
+                handlers.append(
+                    (sender.on_data_delivery, (frame.offset, frame.offset + len(frame.data), frame.fin))
+                )
+                assert stream.stream_id is not None
+                payload += stream_frame(encode_uint_var(stream.stream_id), frame)
+            if not len(sender._pending) and not sender._pending_eof:
+                sender.buffer_is_empty = True  # as aioquic's own next look would find
+        self._sends_more, self._pacing_at = False, None
+        if not payload:
+            return []
+        return [self._protected(payload, handlers, now, has_data=has_data)]
+
+    def _ack_frame(self, space: QuicPacketSpace, now: float) -> bytes:
+        assert space.largest_received_time is not None
+        delay = int((now - space.largest_received_time) * 1_000_000) >> self._local_ack_delay_exponent
+        buffer = Buffer(capacity=ACK_ROOM)
+        buffer.push_uint_var(QuicFrameType.ACK)
+        push_ack_frame(buffer, space.ack_queue, delay, ACK_ROOM - 1)
+        space.ack_at = None
+        self._to_acknowledge = 0
+        return buffer.data
+
+    def _protected(
+        self, payload: bytes, handlers: list[Handler], now: float, *, has_data: bool
+    ) -> tuple[bytes, NetworkAddress]:
+        crypto, number, path = self._cryptos[tls.Epoch.ONE_RTT], self._packet_number, self._network_paths[0]
+        first = PACKET_FIXED_BIT | crypto.key_phase << _KEY_PHASE | PACKET_NUMBER_SEND_SIZE - 1
+        if self._spin_bit:
+            first |= _SPIN
+        datagram = crypto.encrypt_packet(
+            bytes((first,)) + self._peer_cid.cid + (number & 0xFFFF).to_bytes(PACKET_NUMBER_SEND_SIZE, "big"),
+            payload,
+            number,
+        )
+        packet = QuicSentPacket(
+            tls.Epoch.ONE_RTT,
+            has_data,
+            has_data,
+            False,
+            number,
+            QuicPacketType.ONE_RTT,
+            sent_bytes=len(datagram),
+        )
+        packet.delivery_handlers.extend(handlers)
+        packet.sent_time = now
+        self._packet_number = number + 1
+        self._loss.on_packet_sent(packet=packet, space=self._spaces[tls.Epoch.ONE_RTT])
+        if has_data:
+            self._loss._pacer.update_after_send(now=now)
+            if not self._ack_eliciting_sent_since_receipt:
+                self._close_at = now + self._idle_timeout()
+                self._ack_eliciting_sent_since_receipt = True
+        path.bytes_sent += len(datagram)
+        return datagram, path.addr
