@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import a2a.client  # noqa: F401 - before a2a.compat, which otherwise hides its 0.3 transport
@@ -75,10 +76,10 @@ class GrpcAgent:
         """Send a message and take the answer."""
         check(await self._stub.SendMessage(message("hello"), metadata=_VERSION, timeout=60))
 
-    async def bulk(self, chunks: int) -> int:
-        """Follow a task of so many chunks to its end; returns their bytes."""
-        events = self._stub.SendStreamingMessage(message(f"bulk {chunks}"), metadata=_VERSION)
-        return sum([size_of(event) async for event in events])
+    async def bulk(self, chunks: int) -> AsyncIterator[int]:
+        """Follow a task of so many chunks to its end; yields the bytes of each as it comes."""
+        async for event in self._stub.SendStreamingMessage(message(f"bulk {chunks}"), metadata=_VERSION):
+            yield size_of(event)
 
 
 def check(answer: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -118,9 +119,16 @@ def run(command: Sequence[str], ground: Ground) -> dict[str, Any]:
     except subprocess.TimeoutExpired:
         raise RefusedError(f"it did not end within {PATIENCE:g} s") from None
     if done.returncode:
-        raise RefusedError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it failed")
+        raise RefusedError(_reason(done.stderr))
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
+
+
+def _reason(said: str) -> str:
+    """Return the line of a traceback that names the innermost error."""
+    lines = [line.strip(" |") for line in said.splitlines()]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception|Interrupt)\b", line)]
+    return (named or lines or ["it failed"])[-1][:200]
 
 
 def check(

@@ -30,6 +30,7 @@ SERVER_OPTIONS = [
     ("grpc.max_metadata_size", MAX_METADATA),
     ("grpc.absolute_max_metadata_size", MAX_METADATA),
     ("grpc.so_reuseport", 0),
+    ("grpc.http.overload_protection", 0),
 ]
 """A node's limits, for the servers that are none."""
 

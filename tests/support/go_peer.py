@@ -41,6 +41,11 @@ class GoPeer:
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     async def try_to(self, op: str, **fields: object) -> dict[str, Any]:
         """Run one command and return its answer, whatever it is."""
         number = next(self._numbers)

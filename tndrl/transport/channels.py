@@ -111,7 +111,12 @@ class ChannelSocket:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
                 await http2.refuse(local, str(broken), opening=opening)
         elif gate.is_between_frames:
-            await local.send(http2.goaway(str(broken)))
+            # It may be writing: to be closed on, it would tell of that and not read why.
+            async with asyncio.timeout(REFUSAL_TIMEOUT):
+                await local.send(http2.goaway(str(broken)))
+                await local.send_eof()
+                while await local.receive():
+                    pass
 
     def _learn(self, calls: int) -> None:
         self._calls = min(calls, http2.EARLY_STREAMS)

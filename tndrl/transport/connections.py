@@ -21,6 +21,7 @@ from tndrl.transport.identity import ServerPolicy, server_name, unchanged
 from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
 from tndrl.transport.quic_stream import wake
 from tndrl.transport.session import DOUBT_TIMEOUT, Session
+from tndrl.transport.starts import Starts
 from tndrl.transport.target import Target
 from tndrl.transport.tickets import ClientTickets, Ticket
 from tndrl.transport.udp import client_udp
@@ -57,6 +58,7 @@ class Connections:
         self._dialling: dict[Target, _Dialling] = {}
         self._pausing: set[asyncio.Future[None]] = set()  # those who wait before they try again
         self._eviction: asyncio.TimerHandle | None = None
+        self._starts = Starts()
         self._tasks: asyncio.TaskGroup | None = None
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
@@ -218,12 +220,13 @@ class Connections:
                 candidates = await addresses.resolve(target)
                 if ticket is not None:
                     candidates.sort(key=lambda candidate: candidate[1] != ticket.address)
-                session = await addresses.race(
-                    target,
-                    candidates,
-                    lambda candidate: self._handshake(target, candidate, policy, ticket, resuming),
-                    _give_back,
-                )
+                async with self._starts.turn():
+                    session = await addresses.race(
+                        target,
+                        candidates,
+                        lambda candidate: self._handshake(target, candidate, policy, ticket, resuming),
+                        _give_back,
+                    )
         except TimeoutError:
             error: TndrlError = NoAnswerError(str(target), self._connect_timeout)
         except TndrlError as failure:

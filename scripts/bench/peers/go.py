@@ -17,4 +17,4 @@ async def serving(folder: Path, host: str, _params: Mapping[str, Any]) -> AsyncI
     program = go_peer.build(folder)
     async with go_peer.running(program) as peer:
         served = await peer.do("serve", pki=str(folder / "server"), addr=f"{host}:0")
-        yield {"port": int(served["addr"].rpartition(":")[2])}
+        yield {"port": int(served["addr"].rpartition(":")[2]), "pid": peer.pid}

@@ -66,10 +66,10 @@ class _Agent:
         """Send a message and take the answer."""
         agent.check(await self._transport.send_message(agent.message("hello")))
 
-    async def bulk(self, chunks: int) -> int:
-        """Follow a task of so many chunks to its end; returns their bytes."""
-        events = self._transport.send_message_streaming(agent.message(f"bulk {chunks}"))
-        return sum([agent.size_of(event) async for event in events])
+    async def bulk(self, chunks: int) -> AsyncIterator[int]:
+        """Follow a task of so many chunks to its end; yields the bytes of each as it comes."""
+        async for event in self._transport.send_message_streaming(agent.message(f"bulk {chunks}")):
+            yield agent.size_of(event)
 
 
 class Connection:

@@ -45,7 +45,8 @@ async def drive(peer: Peer, ground: Ground) -> Figures:
         async def transfer() -> None:
             nonlocal moved
             while True:
-                moved += await agent.bulk(CHUNKS)
+                async for size in agent.bulk(CHUNKS):
+                    moved += size
 
         async with asyncio.TaskGroup() as group:
             bulk = group.create_task(transfer())

@@ -18,6 +18,7 @@ from tndrl.transport.codes import ErrorCode
 from tndrl.transport.connections import TargetGate
 from tndrl.transport.dialer import Target
 from tndrl.transport.session import Session
+from tndrl.transport.starts import Starts
 
 LONG_AGO = -3600.0
 
@@ -196,3 +197,17 @@ async def test_one_success_ends_the_pauses_of_its_address(
         async with streams.listening(short_dir, port=port):
             await dialer.dial(by_name)
             assert await waiting is True
+
+
+async def test_handshakes_take_turns(short_dir: Path) -> None:
+    """While as many handshakes are under way as may be, another waits for its turn."""
+    async with (
+        streams.listening(short_dir) as (listener, _echo),
+        streams.dialer() as dialer,
+    ):
+        dialer._connections._starts = Starts(1)
+        async with dialer._connections._starts.turn():
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await dialer.dial(streams.target(listener.address))
+        assert (await dialer.dial(streams.target(listener.address))).is_connected

@@ -104,11 +104,11 @@ async def test_a_ping_is_answered_at_once(ends: tuple[streams.Quic, QuicStream, 
     quic, _near, _far = ends
     space = quic.server._quic._spaces[tls.Epoch.ONE_RTT]
     delays: list[float] = []
-    write = quic.server._quic._write_ack_frame
-    quic.server._quic._write_ack_frame = lambda builder, space, now: (
+    write = quic.server._quic._ack_frame
+    quic.server._quic._ack_frame = lambda space, now: (
         delays.append(now - space.largest_received_time),
-        write(builder, space, now),
-    )
+        write(space, now),
+    )[1]
     await quic.client.ping()
     assert delays
     assert delays[0] < ACK_DELAY / 2
