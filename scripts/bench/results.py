@@ -105,6 +105,7 @@ def about(root: Path, *, quick: bool, seed: int) -> dict[str, str]:
         "seed": str(seed),
         "host": f"{_processor()}, {os.cpu_count()} cores, {_memory()}",
         "kernel": f"{platform.system()} {platform.release()}",
+        "TCP congestion control": _congestion_control(),
         "Python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
     }
@@ -113,6 +114,11 @@ def about(root: Path, *, quick: bool, seed: int) -> dict[str, str]:
 def _git(root: Path, *arguments: str) -> str:
     done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     return done.stdout.strip() or ("" if arguments[0] == "status" else "unknown")
+
+
+def _congestion_control() -> str:
+    file = Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    return file.read_text().strip() if file.exists() else "unknown"
 
 
 def _processor() -> str:

@@ -70,7 +70,7 @@ def test_constructor_checks_too() -> None:
 
 
 @given(st.text(max_size=60).map(lambda text: "spiffe://" + text) | st.text(max_size=60))
-@settings(max_examples=1000)
+@settings(max_examples=10_000)
 def test_fuzz(text: str) -> None:
     """Any text is either refused or one that follows the rules letter by letter."""
     try:
@@ -84,8 +84,9 @@ def test_fuzz(text: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(300)
 @given(st.text(alphabet="spifetndrl:/.-_%?#@ aA1\0\u00e4", max_size=80))
-@settings(max_examples=10_000)
+@settings(max_examples=50_000)
 def test_fuzz_long(text: str) -> None:
     """Texts made of the letters that matter are refused or follow the rules."""
     test_fuzz.hypothesis.inner_test(text)

@@ -192,7 +192,7 @@ async def test_nobody_calls(short_dir: Path, version: str) -> None:
     """A local process that is no peer is not let in, whatever it says."""
     async with (
         agent_node(short_dir, llm__provider="echo") as node,
-        grpc.aio.insecure_channel(f"unix:{node._servers[2].path}") as channel,
+        grpc.aio.insecure_channel(f"unix:{node._services._servers[2].path}") as channel,
     ):
         service = "lf.a2a.v1" if version == "1.0" else "a2a.v1"
         with pytest.raises(grpc.aio.AioRpcError) as raised:

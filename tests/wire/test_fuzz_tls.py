@@ -19,7 +19,7 @@ from wire.faults import faulty, timed
 from wire.stages import check_no_fault
 from wire.test_handshake import valid
 
-COUNTS = [250, pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+COUNTS = [2500, pytest.param(5000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 """Handshakes with a fault in a hello, and with one in another message, in each role: up to 6 ms of CPU each."""
 
 ROLES = pytest.mark.parametrize("rogue_is_client", [True, False], ids=["server", "client"])

@@ -25,29 +25,24 @@ from tndrl.errors import UsageError
 from tndrl.node.lock import StateDirectory
 from tndrl.node.peer import Peer, dialer_of, reach, resolve_target
 from tndrl.node.reset_secret import reset_secret
+from tndrl.node.services import Service, Services
 from tndrl.node.signals import StopSignals
 from tndrl.node.trust import node_credentials, patterns, quic_settings
 from tndrl.transport import descriptors
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.dialer import MuxDialer
-from tndrl.transport.gate import CallGate, PeerCalls
-from tndrl.transport.grpc_server import GrpcServer, Register
+from tndrl.transport.grpc_server import Register
 from tndrl.transport.idempotent import idempotent_methods
-from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.priority import Priority
 from tndrl.transport.stateless_reset import ResetKey
-from tndrl.transport.stream_type import StreamType, type_name, validate_user_type
+from tndrl.transport.stream_type import validate_user_type
 
 if TYPE_CHECKING:
     from a2a.server.agent_execution import AgentExecutor
 
-    from tndrl.agent.service import AgentService
 
 logger = logging.getLogger("tndrl.node")
-
-LAST_GRACE = 0.25
-"""Seconds for the last answers to be written, once their handlers have returned."""
 
 SETTLE_TIMEOUT = 0.5
 """Seconds for the last answers to leave, before connections are closed."""
@@ -66,16 +61,6 @@ class StopRequest:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Service:
-    """A user's service, and how it is served."""
-
-    register: Register
-    max_message: int
-    priority: Priority
-    idempotent: frozenset[str]
-
-
 class Node:
     """Serves Control, an agent and the services added to it, to peers whose certificates it verifies.
 
@@ -87,21 +72,12 @@ class Node:
     def __init__(self, config: Config | None = None, *, executor: AgentExecutor | None = None) -> None:
         self.config = config or load_config()
         self._machine = StateMachine(lambda state: logger.info("%s", state.name))
-        limits = self.config.limits
-        shared = PeerCalls(limits)
-        self._calls = CallGate(lambda _running: self._tasks_changed(), limits=limits, peers=shared)
-        self._agent_calls = CallGate(limits=limits, peers=shared)
-        self._control_calls = CallGate(limits=limits)  # a busy service must not keep its caller from Control
+        self._services = Services(self.config, executor, self._tasks_changed)
         self._counting = threading.Lock()  # what is counted and what the state says of it change together
         self._started_at = time.monotonic()
         self._credentials: Credentials | None = None
         self._listener: MuxListener | None = None
         self._dialer: MuxDialer | None = None
-        self._control: GrpcServer | None = None
-        self._services: dict[int, _Service] = {}
-        self._servers: dict[int, GrpcServer] = {}
-        self._executor = executor
-        self._agent: AgentService | None = None
         self._request: StopRequest | None = None
         self._asking = threading.Lock()  # so that of many requests to stop one is accepted
         self._wake = asyncio.Event()  # a stop was requested, or made harder
@@ -136,9 +112,9 @@ class Node:
         """
         if self._runner is not None:
             raise UsageError("add services before the node is started")
-        if validate_user_type(stream_type) in self._services:
+        if validate_user_type(stream_type) in self._services.added:
             raise UsageError(f"stream type {stream_type:#04x} has a service already")
-        self._services[stream_type] = _Service(
+        self._services.added[stream_type] = Service(
             register,
             max_message or self.config.limits.message,
             priority,
@@ -231,7 +207,7 @@ class Node:
     @property
     def active_tasks(self) -> int:
         """Calls of users' services and tasks of the agent that run now."""
-        return self._calls.running + (self._agent.running if self._agent is not None else 0)
+        return self._services.running
 
     def stats(self) -> dict[str, int]:
         """Return every counter."""
@@ -240,16 +216,7 @@ class Node:
         return {
             **listener,
             **{f"dialer.{name}": value for name, value in dialer.items()},
-            "calls_running": self._calls.running,
-            "calls_total": self._calls.total,
-            "calls_refused": self._calls.refused,
-            "control_calls_total": self._control_calls.total,
-            "control_calls_refused": self._control_calls.refused,
-            "agent_calls_running": self._agent_calls.running,
-            "agent_calls_total": self._agent_calls.total,
-            "agent_calls_refused": self._agent_calls.refused,
-            "calls_held": self._calls.held + self._control_calls.held + self._agent_calls.held,
-            "agent_messages_total": self._agent.total if self._agent is not None else 0,
+            **self._services.stats(),
         }
 
     def metadata(self) -> Mapping[str, str]:
@@ -335,7 +302,9 @@ class Node:
             self._listener, self._dialer = listener, dialer
             listener.hold()  # a caller must not find a node without its services
             try:
-                await self._start_servers(directory, plane)
+                await self._services.start(
+                    listener, directory, plane, credentials.spiffe_id, self._state_path(credentials)
+                )
                 listener.accept()
                 sys.setswitchinterval(min(SWITCH_INTERVAL, sys.getswitchinterval()))
                 self._machine.advance(NodeState.READY)
@@ -343,83 +312,26 @@ class Node:
                 await self._wake.wait()
                 await self._shut_down(listener, plane)
             finally:
-                await self._stop_servers()
+                await self._services.stop()
                 self._listener = self._dialer = None
-
-    async def _start_servers(self, directory: Path, plane: ControlPlane) -> None:
-        assert self._listener is not None
-        for stream_type, service in self._services.items():
-            server = GrpcServer(
-                type_name(stream_type),
-                directory / f"{stream_type:02x}",
-                service.register,
-                interceptors=[PeerInterceptor(self._calls, service.idempotent)],
-                max_message=service.max_message,
-                limits=self.config.limits,
-            )
-            await self._start_server(stream_type, server, service.priority)
-        if self._executor is not None or self.config.llm.provider is not None:
-            await self._start_agent(directory)
-        self._control = GrpcServer(
-            "control",
-            directory / "control",
-            plane.register,
-            interceptors=[PeerInterceptor(self._control_calls, idempotent_methods(StreamType.CONTROL))],
-            max_message=self.config.limits.control_message,
-            limits=self.config.limits,
-        )
-        await self._control.start()
-        await self._control.run(lambda: plane.set_serving(serving=True))
-        self._listener.bind(StreamType.CONTROL, self._control.path, holds_calls=True)
-
-    async def _start_agent(self, directory: Path) -> None:
-        # Half a second and 40 MiB, which only nodes with an agent pay.
-        from tndrl.agent.service import AgentService
-
-        assert self._credentials is not None
-        self._agent = AgentService(
-            self.config,
-            self._credentials.spiffe_id,
-            self.address,
-            self._state_path(self._credentials),
-            self._executor,
-            self._tasks_changed,
-        )
-        server = self._agent.server(directory / "agent", self._agent_calls, self.config.limits.message)
-        await self._start_server(StreamType.A2A, server)
-
-    async def _start_server(
-        self, stream_type: int, server: GrpcServer, priority: Priority | None = None
-    ) -> None:
-        assert self._listener is not None
-        await server.start()
-        self._servers[stream_type] = server
-        self._listener.bind(stream_type, server.path, holds_calls=True, priority=priority)
 
     async def _shut_down(self, listener: MuxListener, plane: ControlPlane) -> None:
         """Refuse what is new, let run what runs, and stop Control last: after it, only what must be cut is left."""
         assert self._request is not None
-        assert self._control is not None
         reason, started = self._request.reason, time.monotonic()
         logger.info("stopping: %s", reason)
         self._machine.advance(NodeState.DRAINING)
-        for gate in (self._calls, self._agent_calls):
-            gate.close(f"the node is draining: {reason}")
-        for stream_type in self._servers:
-            await listener.refuse(stream_type, f"the node is draining: {reason}")
-        await self._control.run(lambda: plane.set_serving(serving=False))
+        await self._services.refuse(listener, plane, f"the node is draining: {reason}")
         self._drained = await self._drain()
-        endings = await self._end(self._servers.values()) if self._drained else set()
-        self._control_calls.close(f"the node shuts down: {reason}")
-        await listener.refuse(StreamType.CONTROL, f"the node shuts down: {reason}")
-        endings |= await self._end([self._control])
+        endings = await self._services.end() if self._drained else set()
+        endings |= await self._services.end_control(listener, f"the node shuts down: {reason}")
         left = started + self._request.timeout - time.monotonic() if self._drained else 0.0
         await listener.settle(max(SETTLE_TIMEOUT, left))
         # Before the services that were not drained, so that the calls it cuts fail with the reason.
         await listener.aclose(ErrorCode.SHUTDOWN, f"the node shuts down: {reason}")
         for ending in endings:
             ending.cancel()
-        await self._stop_servers()
+        await self._services.stop()
         self._machine.advance(NodeState.STOPPED)
 
     async def _drain(self) -> bool:
@@ -437,19 +349,3 @@ class Node:
             except TimeoutError:
                 continue
         return True
-
-    async def _end(self, servers: Iterable[GrpcServer]) -> set[asyncio.Future[None]]:
-        """Let servers write their last answers and say GOAWAY; returns what goes on until connections are closed.
-
-        grpcio waits for every peer to acknowledge its GOAWAY, 20 s for one that has vanished.
-        """
-        endings: set[asyncio.Future[None]] = {
-            asyncio.ensure_future(server.drain(LAST_GRACE)) for server in servers
-        }
-        if endings:
-            await asyncio.wait(endings, timeout=LAST_GRACE)
-        return endings
-
-    async def _stop_servers(self) -> None:
-        for server in (*self._servers.values(), *([self._control] if self._control else [])):
-            await server.stop()

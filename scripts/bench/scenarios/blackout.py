@@ -65,9 +65,9 @@ SCENARIO = Scenario(
         Metric(key="failed", title="failed calls", unit=""),
     ),
     why=(
-        "Both lose nothing that was acknowledged and fail no call. The difference is when they notice "
-        "that the line is back: the pauses between probes double, TCP's from 200 ms on and QUIC's from "
-        "about three round trips on, and a probe that is due just before the light comes back is lost as "
-        "well. How fast they grow again is up to the congestion control of each."
+        "Neither fails a call. The difference is when they notice that the line is back: the pauses "
+        "between probes double, TCP's from 200 ms on and QUIC's from about three round trips on, to a "
+        "bound of 3.75 s, and a probe that is due just before the light comes back is lost as well. How "
+        "fast they grow again is up to the congestion control of each."
     ),
 )

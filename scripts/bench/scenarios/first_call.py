@@ -88,6 +88,7 @@ SCENARIO = Scenario(
         "idempotent call, as Ping is, goes out with the first packet: one. TCP, TLS 1.3 and HTTP/2's "
         "SETTINGS each take their own. grpc.aio resumes no sessions between channels that present a "
         "certificate, so its second column is its first once more. What is over a whole number is the "
-        "time that the processors take, two handshakes of certificates among it."
+        "time of the processors, which is all there is without delay: there TCP is four times as fast, "
+        "and at 10 ms they are about even."
     ),
 )

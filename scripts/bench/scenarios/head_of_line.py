@@ -75,7 +75,8 @@ SCENARIO = Scenario(
         "Over TCP the Ping stands behind the bulk twice: in the queue of the one connection, and behind "
         "every segment that is lost, since TCP hands nothing on past a gap. On a QUIC stream of its own a "
         "Ping waits for neither: Control goes out first, and a loss on another stream holds up nothing. "
-        "What is left is the line's own queue. What the bulk gets follows from the congestion controls: "
-        "CUBIC in the kernel, aioquic's Reno here."
+        "What is left is the line's own queue. The bulk itself is the other way round: where packets are "
+        "lost, aioquic's New Reno takes each loss for congestion and leaves most of the line unused, "
+        "while the kernel's congestion control, which stands above, may not."
     ),
 )

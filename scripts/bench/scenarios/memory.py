@@ -85,6 +85,7 @@ SCENARIO = Scenario(
         "Each connection here has made a call, so on a node it also has a stream, its bridge, and a "
         "connection of grpcio's inside the process. The state of QUIC and TLS is made of Python objects, "
         "where TCP's is the kernel's, which no process is charged for. A stream of one connection is "
-        "compared with a connection over TCP, because a channel of grpc.aio costs that there."
+        "compared with a connection over TCP, because that is what a channel of grpc.aio costs there: "
+        "whoever has many channels to one peer pays less than half."
     ),
 )

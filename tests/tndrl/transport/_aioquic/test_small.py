@@ -126,14 +126,22 @@ async def test_the_end_of_a_stream(written: Written) -> None:
         assert await near.receive() == b""
 
 
-async def test_the_peers_credit_is_kept(written: Written) -> None:
-    """Neither the stream's limit nor the connection's is exceeded, and what waited goes on (RFC 9000 section 4.1)."""
-    limits = LimitsConfig(stream_window=2048, max_stream_window=2048)
-    async with quiet(QuicSettings(max_datagram=1452, limits=limits)) as (_quic, near, far):
-        data = os.urandom(900)
-        for _ in range(20):
-            await call(near, far, data)
-        assert written.packets > 10
+@pytest.mark.parametrize("whose", ["stream", "connection"])
+async def test_the_peers_credit_is_kept(written: Written, whose: str) -> None:
+    """Neither the stream's limit nor the connection's is exceeded (RFC 9000 section 4.1)."""
+    async with quiet() as (_quic, near, _far):
+        connection, now = near._quic, asyncio.get_running_loop().time()
+        stream = connection._streams[near.stream_id]
+        highest = stream.sender.highest_offset
+        if whose == "stream":
+            stream.max_stream_data_remote = highest + 10
+        else:
+            connection._remote_max_data = connection._remote_max_data_used + 10
+        connection.send_stream_data(near.stream_id, bytes(50))
+        written.packets = 0
+        assert len(connection.datagrams_to_send(now=now)) == 1
+        assert (written.packets, stream.sender.highest_offset) == (1, highest + 10)
+        assert connection.datagrams_to_send(now=now) == []
 
 
 async def test_keys_are_updated_on_the_way(written: Written) -> None:
@@ -178,9 +186,22 @@ async def test_the_window_is_kept(written: Written) -> None:
         lambda connection: setattr(connection._local_max_data, "value", connection._local_max_data.value + 1),
         lambda connection: setattr(connection, "_challenge_due", True),
         lambda connection: setattr(connection._loss, "_pto_count", 1),
+        lambda connection: setattr(
+            connection, "_keys_since", connection._packet_number - connection._limits.packets_per_key
+        ),
         lambda connection: connection.close(),
     ],
-    ids=["ping", "probe", "retired ID", "confirmation", "credit", "challenge", "timeout", "close"],
+    ids=[
+        "ping",
+        "probe",
+        "retired ID",
+        "confirmation",
+        "credit",
+        "challenge",
+        "timeout",
+        "worn keys",
+        "close",
+    ],
 )
 async def test_anything_else_goes_the_old_way(written: Written, what: Any) -> None:
     """Whatever else is due is not forgotten."""
