@@ -29,7 +29,7 @@ format: dev
 
 # Run the cases with peers of other makes and write docs/interop.md.
 interop: dev
-	@$(RUN) scripts/interop.py
+	@$(RUN) scripts/interop_page.py
 
 # Measure every claim beside what a user would pick instead: bench-results/, and docs/performance.md. Under 15 minutes.
 bench: dev

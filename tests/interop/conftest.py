@@ -16,7 +16,7 @@ from support import certs, go_peer, grpc_testing, nodes
 
 @pytest.fixture(autouse=True)
 def row(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
-    """Leave in the report what ``scripts/interop.py`` makes its table of: peer, direction and case."""
+    """Leave in the report what ``scripts/interop_page.py`` makes its table of: peer, direction and case."""
     marker = request.node.get_closest_marker("interop")
     assert marker is not None, "say what the test shows: @pytest.mark.interop(peer, direction)"
     peer, direction = marker.args

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from scripts import interop
+from scripts import interop_page as interop
 
 ROOT = Path(__file__).parents[2]
 
