@@ -5,9 +5,10 @@ A stream begins with an operation and a count; then messages of the service's si
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.load import LARGE, SMALL
 
@@ -112,8 +113,6 @@ class StreamCaller:
 
     async def both(self, count: int) -> int:
         """Do both at once."""
-        import asyncio
-
         stream = await self._open()
         await stream.write(HEAD.pack(BOTH, count))
 
@@ -125,3 +124,22 @@ class StreamCaller:
             group.create_task(send())
             received = await receive_all(stream)
         return received + count * LARGE
+
+
+class StreamConnection:
+    """A connection without gRPC: each call is a stream that ``open_stream`` returns."""
+
+    def __init__(self, open_stream: Callable[[], Awaitable[Bytes]]) -> None:
+        self._open = open_stream
+
+    def caller(self) -> StreamCaller:
+        """Return a caller."""
+        return StreamCaller(self._open)
+
+    def agent(self) -> Any:
+        """There is none."""
+        raise NotImplementedError("bare streams carry no agent")
+
+    async def ping(self) -> None:
+        """Make a small call."""
+        await self.caller().unary()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from support import certs, nodes
+from wire.by_hand import Scene, one_scene
 from wire.stages import Caller, Stage
 
 
@@ -41,3 +42,11 @@ async def caller(short_dir: Path, caplog: pytest.LogCaptureFixture) -> AsyncIter
         caller = Caller(node, victim, caplog)
         yield caller
     vars(caller).clear()
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """Yield a caller and a server."""
+    async with one_scene() as made:
+        yield made
+    vars(made).clear()  # pytest keeps it, and a closed channel keeps grpcio's poller alive

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import grpc.aio
 import pytest
 
-from wire.by_hand import Scene, one_scene
+from wire.by_hand import Scene
 
 HIGHEST = 0x7FFFFFFF
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    """Yield a caller and a server."""
-    async with one_scene() as made:
-        yield made
-    vars(made).clear()  # pytest keeps it, and a closed channel keeps grpcio's poller alive
 
 
 async def test_before_any_call_is_taken(scene: Scene) -> None:

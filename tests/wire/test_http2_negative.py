@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import grpc.aio
 import pytest
 
 from support.streams import frame
-from wire.by_hand import ACK, DATA, PADDED, PING, SETTINGS, Http2, Scene, message, one_scene
+from wire.by_hand import ACK, DATA, PADDED, PING, SETTINGS, Http2, Scene, message
 
 MAX_CONCURRENT_STREAMS = 3
 BODY = bytes(3000)
 PADDING = 255
-
-
-@pytest.fixture
-async def scene() -> AsyncIterator[Scene]:
-    """Yield a caller and a server."""
-    async with one_scene() as made:
-        yield made
-    vars(made).clear()  # pytest keeps it, and a closed channel keeps grpcio's poller alive
 
 
 async def still_works(scene: Scene, server: Http2, call: int) -> None:

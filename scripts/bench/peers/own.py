@@ -15,7 +15,7 @@ from pki.svid import TrustBundle
 from tndrl.errors import TndrlError
 from tndrl.node.peer import dialer_of
 from tndrl.node.trust import load_credentials, quic_settings
-from tndrl.transport.dialer import MuxDialer, Target
+from tndrl.transport.dialer import Target
 from tndrl.transport.endpoint import Endpoint, ServerCallbacks
 from tndrl.transport.identity import ClientPolicy
 from tndrl.transport.quic_stream import QuicStream
@@ -82,34 +82,15 @@ def _keep(_task: asyncio.Task[None]) -> None:
     """The group owns it."""
 
 
-class Connection:
-    """A dialer, and where it leads."""
-
-    def __init__(self, dialer: MuxDialer, target: Target) -> None:
-        self._dialer = dialer
-        self._target = target
-
-    def caller(self) -> framing.StreamCaller:
-        """Return a caller; each call is a stream."""
-        return framing.StreamCaller(self._open)
-
-    def agent(self) -> Any:
-        """There is none."""
-        raise NotImplementedError("bare streams carry no agent")
-
-    async def ping(self) -> None:
-        """Make a small call."""
-        await self.caller().unary()
-
-    async def _open(self) -> _Stream:
-        return _Stream(await self._dialer.open_stream(self._target, load.TYPE))
-
-
 @asynccontextmanager
-async def connecting(ground: Ground) -> AsyncIterator[Connection]:
+async def connecting(ground: Ground) -> AsyncIterator[framing.StreamConnection]:
     """Connect with the client's identity."""
     config = configuration(ground.folder, "client", ground.params)
     async with dialer_of(config, load_credentials(config)) as dialer:
         target = Target(ground.host, ground.port, None)
         await dialer.dial(target)
-        yield Connection(dialer, target)
+
+        async def open_stream() -> _Stream:
+            return _Stream(await dialer.open_stream(target, load.TYPE))
+
+        yield framing.StreamConnection(open_stream)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from aioquic.asyncio.client import connect
-from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.asyncio.server import serve
 from aioquic.quic.configuration import QuicConfiguration
 
@@ -77,33 +76,15 @@ async def serving(folder: Path, host: str, params: Mapping[str, Any]) -> AsyncIt
                 task.cancel()
 
 
-class Connection:
-    """One connection of aioquic's."""
-
-    def __init__(self, protocol: QuicConnectionProtocol) -> None:
-        self._protocol = protocol
-
-    def caller(self) -> framing.StreamCaller:
-        """Return a caller; each call is a stream."""
-        return framing.StreamCaller(self._open)
-
-    def agent(self) -> Any:
-        """There is none."""
-        raise NotImplementedError("bare streams carry no agent")
-
-    async def ping(self) -> None:
-        """Make a small call."""
-        await self.caller().unary()
-
-    async def _open(self) -> _Stream:
-        return _Stream(*await self._protocol.create_stream())
-
-
 @asynccontextmanager
-async def connecting(ground: Ground) -> AsyncIterator[Connection]:
+async def connecting(ground: Ground) -> AsyncIterator[framing.StreamConnection]:
     """Connect."""
     configuration = _configuration(ground.params, is_client=True)
     configuration.load_verify_locations(str(ground.folder / "client" / "ca.crt"))
     configuration.server_name = "localhost"
     async with connect(ground.host, ground.port, configuration=configuration) as protocol:
-        yield Connection(protocol)
+
+        async def open_stream() -> _Stream:
+            return _Stream(*await protocol.create_stream())
+
+        yield framing.StreamConnection(open_stream)
