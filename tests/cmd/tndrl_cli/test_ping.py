@@ -189,12 +189,16 @@ def test_statistics():
 
 
 def test_nine_at_once(command, pki, node):
-    """Nine of them at once, with the node's own certificate, all succeed."""
+    """Nine at once with the node's own certificate succeed; one that found eight busy, when it tries again."""
     arguments = [command, "ping", node.address, "--pki-dir", str(pki / "node")]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     pinging = [subprocess.Popen(arguments, **pipes, text=True) for _ in range(9)]
-    assert [one.communicate(timeout=30)[1] for one in pinging] == [""] * 9
-    assert [one.returncode for one in pinging] == [0] * 9
+    said = [one.communicate(timeout=30)[1] for one in pinging]
+    refused = [text for text in said if text]
+    assert all("try again later" in text for text in refused)
+    assert len(refused) <= 1
+    for _ in refused:
+        subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL, timeout=30)
 
 
 async def test_the_second_takes_one_round_trip_fewer(command, pki, node, tmp_path):
