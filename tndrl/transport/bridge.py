@@ -53,14 +53,10 @@ class _SinkClosedError(Exception):
     """One side takes no more; what it has sent is carried on all the same."""
 
 
-FIRST_BITE = 16 * 1024
-"""Bytes that are taken up at once of a stream that has been quiet: a thousand may wake together."""
-
-
 async def _pump(source: ByteStream, sink: ByteStream, through: Filter) -> None:
-    bite = FIRST_BITE
+    bite = sink.first_bite
     while data := await source.receive(min(bite, sink.bite)):
-        bite = min(2 * bite, CHUNK) if len(data) >= bite else FIRST_BITE
+        bite = min(2 * bite, CHUNK) if len(data) >= bite else sink.first_bite
         if passed := through(data):
             try:
                 await sink.send(passed)

@@ -11,7 +11,7 @@ from tndrl.errors import StreamResetError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.priority import Priority
-from tndrl.transport.send_budget import SendBudget
+from tndrl.transport.send_budget import STREAM_SHARE, SendBudget
 from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
 
 
@@ -127,6 +127,11 @@ class QuicStream(ByteStream):
     def bite(self) -> int:
         """How many bytes to take up at once; see :class:`SendBudget`."""
         return self.session.budget.bite
+
+    @property
+    def first_bite(self) -> int:
+        """How many of a stream that has been quiet: a thousand may wake together."""
+        return STREAM_SHARE
 
     async def send_eof(self) -> None:
         """End what we send with a FIN."""

@@ -43,6 +43,11 @@ class ByteStream(ABC):
         """How many bytes to take up at once in order to send them: fewer where memory for them is short."""
         return CHUNK
 
+    @property
+    def first_bite(self) -> int:
+        """The same after a quiet time, when many streams may wake together."""
+        return CHUNK
+
     @abstractmethod
     async def send_eof(self) -> None:
         """End what we send; the other direction goes on. Calling it again does nothing."""
