@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
-from tndrl.transport.stream import CHUNK, ByteStream
+from tndrl.transport.stream import CHUNK, ByteStream, Told
 
 
 class EarlyGate:
@@ -58,25 +58,47 @@ class EarlyStream(ByteStream):
         self._session = session
         self._on_close = on_close
         self._is_held = False
+        self._tell_writable: Told = None
+        session.when_connected(self._on_connected)
+
+    def _on_connected(self) -> None:
+        if self._tell_writable is not None:
+            self._tell_writable()
 
     def hold(self) -> bool:
         """Send nothing more as early data; returns whether something could have been."""
         self._is_held = True
         return self._session.is_early
 
-    async def receive(self, limit: int = CHUNK) -> bytes:
+    def take(self, limit: int = CHUNK) -> bytes | None:
         """Return what the peer sent."""
-        return await self._stream.receive(limit)
+        return self._stream.take(limit)
 
-    async def send(self, data: bytes) -> None:
-        """Send all of ``data``, after the handshake if the stream is held."""
-        if self._is_held and self._session.is_early:
-            await self._session.wait_connected()
-        await self._stream.send(data)
+    def when_readable(self, told: Told) -> None:
+        """Call ``told`` when the peer has sent something."""
+        self._stream.when_readable(told)
 
-    async def send_eof(self) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing may be sent now."""
+        return (self._is_held and self._session.is_early) or self._stream.is_full
+
+    def put(self, data: bytes, *, at_once: bool = False) -> None:
+        """Send all of ``data``."""
+        self._stream.put(data, at_once=at_once)
+
+    def when_writable(self, told: Told) -> None:
+        """Call ``told`` when the handshake is over, and when the stream is not full."""
+        self._tell_writable = told
+        self._stream.when_writable(told)
+
+    def put_eof(self) -> None:
         """End what we send."""
-        await self._stream.send_eof()
+        self._stream.put_eof()
+
+    def raise_if_unsendable(self) -> None:
+        """Raise what has ended sending."""
+        self._stream.raise_if_unsendable()
 
     def abort(self, code: int) -> None:
         """Reset both directions."""

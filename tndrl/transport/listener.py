@@ -158,7 +158,7 @@ class MuxListener:
         for stream, (carried, gate) in tuple(self._bridges.items()):
             if carried == stream_type and gate.is_between_frames:
                 try:
-                    stream.send_soon(http2.goaway(reason))  # a stalled peer must not hold up the rest
+                    stream.put(http2.goaway(reason))  # a stalled peer must not hold up the rest
                 except TndrlError as error:
                     logger.debug("%r ended before its GOAWAY: %s", stream, error)
 

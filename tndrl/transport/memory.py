@@ -6,25 +6,27 @@ import asyncio
 
 from tndrl.errors import StreamResetError
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
+from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end
 
 
 class _Pipe:
-    """One direction: a bounded buffer, its end, and what broke it."""
+    """One direction: a bounded buffer, its end, and whom to tell of changes."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.buffer = bytearray()
         self.ended = False
-        self.changed = asyncio.Event()  # replaced at every change
+        self.tell_readable: Told = None
+        self.tell_writable: Told = None
 
     @property
-    def room(self) -> int:
-        return self.capacity - len(self.buffer)
+    def is_full(self) -> bool:
+        return len(self.buffer) >= self.capacity
 
-    def notify(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
+
+def _tell(told: Told) -> None:
+    if told is not None:
+        asyncio.get_running_loop().call_soon(told)
 
 
 class MemoryStream(ByteStream):
@@ -35,61 +37,66 @@ class MemoryStream(ByteStream):
         self._outgoing = outgoing
         self._resets = resets  # shared by both ends: who gave up, with which code
 
-    async def receive(self, limit: int = CHUNK) -> bytes:
+    def take(self, limit: int = CHUNK) -> bytes | None:
         """Return what the other end sent."""
+        self.raise_if_unsendable()
         pipe = self._incoming
-        while True:
-            self._raise_if_reset()
-            if pipe.buffer or pipe.ended:
-                break
-            await pipe.changed.wait()
+        if not pipe.buffer and not pipe.ended:
+            return None
         data = bytes(pipe.buffer[:limit])
         del pipe.buffer[:limit]
-        pipe.notify()
+        if not pipe.is_full:
+            _tell(pipe.tell_writable)
         return data
 
-    async def send(self, data: bytes) -> None:
-        """Hand ``data`` to the other end, as much at a time as its buffer takes."""
-        pipe, sent = self._outgoing, 0
-        if pipe.ended:
-            raise sent_after_end()
-        while True:
-            self._raise_if_reset()
-            if sent == len(data):
-                return
-            if pipe.room == 0:
-                await pipe.changed.wait()
-                continue
-            piece = data[sent : sent + pipe.room]
-            pipe.buffer += piece
-            sent += len(piece)
-            pipe.notify()
+    def when_readable(self, told: Told) -> None:
+        """Call ``told`` when the other end has sent something."""
+        self._incoming.tell_readable = told
 
-    async def send_eof(self) -> None:
+    @property
+    def is_full(self) -> bool:
+        """Whether the other end has yet to take as much as the stream holds."""
+        return self._outgoing.is_full and not self._resets
+
+    def put(self, data: bytes, *, at_once: bool = False) -> None:
+        """Hand ``data`` to the other end."""
+        if self._outgoing.ended:
+            raise sent_after_end()
+        self.raise_if_unsendable()
+        self._outgoing.buffer += data
+        _tell(self._outgoing.tell_readable)
+
+    def when_writable(self, told: Told) -> None:
+        """Call ``told`` when the other end has taken something."""
+        self._outgoing.tell_writable = told
+
+    def put_eof(self) -> None:
         """End what we send."""
-        self._raise_if_reset()
+        self.raise_if_unsendable()
         self._outgoing.ended = True
-        self._outgoing.notify()
+        _tell(self._outgoing.tell_readable)
 
     def abort(self, code: int) -> None:
         """Fail both ends with ``code``."""
         self._resets.append((self, code))
-        self._incoming.notify()
-        self._outgoing.notify()
+        for pipe in (self._incoming, self._outgoing):
+            _tell(pipe.tell_readable)
+            _tell(pipe.tell_writable)
 
     async def aclose(self) -> None:
         """Release this end; resets it if either direction has not ended."""
         if not (self._incoming.ended and self._outgoing.ended):
             self.abort(ErrorCode.CANCELLED)
 
-    def _raise_if_reset(self) -> None:
+    def raise_if_unsendable(self) -> None:
+        """Raise what has ended both directions."""
         if self._resets:
             who, code = self._resets[0]
             raise StreamResetError(code, code_name(code, application=True), remote=who is not self)
 
 
 def memory_pair(capacity: int = 64 * 1024) -> tuple[MemoryStream, MemoryStream]:
-    """Return two connected streams; each direction holds ``capacity`` bytes that nobody has received yet."""
+    """Return two connected streams; either direction is full with ``capacity`` bytes that nobody has received yet."""
     there, back = _Pipe(capacity), _Pipe(capacity)
     resets: list[tuple[ByteStream, int]] = []
     return MemoryStream(back, there, resets), MemoryStream(there, back, resets)

@@ -12,7 +12,7 @@ from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.priority import Priority
 from tndrl.transport.send_budget import STREAM_SHARE, SendBudget
-from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
+from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end
 
 
 class Connection(Protocol):
@@ -41,6 +41,12 @@ class Connection(Protocol):
     def flush_soon(self) -> None:
         """Send what is due, when the running callbacks are done."""
 
+    def flush_early(self) -> None:
+        """Send what is due now, if that is not much more often than :meth:`flush_soon` would."""
+
+    def tell_soon(self, stream: QuicStream) -> None:
+        """Tell a stream's reader that something has come, once all of it is there."""
+
     def forget_stream(self, stream_id: int) -> None:
         """Drop a stream that is over on this side."""
 
@@ -62,8 +68,8 @@ class QuicStream(ByteStream):
         self._aborted = False
         self._failure: TndrlError | None = None  # of both directions
         self._send_failure: TndrlError | None = None
-        self._readable: asyncio.Future[None] | None = None
-        self._writable: asyncio.Future[None] | None = None
+        self._tell_readable: Told = None
+        self._tell_writable: Told = None
 
     def __repr__(self) -> str:
         state = repr(self._failure) if self._failure else "open"
@@ -73,21 +79,28 @@ class QuicStream(ByteStream):
         """Send this stream's bytes with those of a class of streams."""
         self._quic.prioritize(self.stream_id, priority)
 
-    async def receive(self, limit: int = CHUNK) -> bytes:
+    def take(self, limit: int = CHUNK) -> bytes | None:
         """Return what the peer sent; passing it on is what grants the peer more (RFC 9000 section 4)."""
-        while not self._chunks:
+        if not self._chunks:
             if self._ended and not self._aborted:
                 return b""
-            self._raise_if_failed()
-            self._readable = self._loop.create_future()
-            try:
-                await self._readable
-            finally:
-                self._readable = None
-        data = self._take(limit)
+            if self._failure is not None:
+                raise self._failure
+            return None
+        is_one = len(self._chunks) == 1 and len(self._chunks[0]) <= limit
+        data = self._chunks.popleft() if is_one else self._take(limit)
         if self._quic.consume(self.stream_id, len(data), self._loop.time()):
             self.session.flush_soon()
         return data
+
+    def when_readable(self, told: Told) -> None:
+        """Call ``told`` when the peer has sent something."""
+        self._tell_readable = told
+
+    def tell_readable(self) -> None:
+        """Something has come."""
+        if self._tell_readable is not None:
+            self._tell_readable()
 
     def _take(self, limit: int) -> bytes:
         taken = [self._chunks.popleft()]
@@ -101,27 +114,31 @@ class QuicStream(ByteStream):
             data = data[:limit]
         return data
 
-    async def send(self, data: bytes) -> None:
-        """Send all of ``data``; waits while more bytes are unacknowledged than the connection's budget allows."""
-        self.send_soon(data)
-        while self._quic.unsent(self.stream_id) > self.session.budget.stream_most:
-            self._writable = self._loop.create_future()
-            self.session.watch_sender(self, blocked=True)
-            try:
-                await self._writable
-            finally:
-                self._writable = None
-                self.session.watch_sender(self, blocked=False)
-            self._raise_if_unsendable()
+    @property
+    def is_full(self) -> bool:
+        """Whether more bytes are unacknowledged than the connection's budget allows."""
+        return (
+            self._quic.unsent(self.stream_id) > self.session.budget.stream_most
+            and self._failure is None
+            and self._send_failure is None
+        )
 
-    def send_soon(self, data: bytes) -> None:
-        """Send all of ``data`` without waiting for room, even while another task waits in :meth:`send`."""
-        self._raise_if_unsendable()
+    def put(self, data: bytes, *, at_once: bool = False) -> None:
+        """Send all of ``data``, however full the stream is."""
+        self.raise_if_unsendable()
         if self._eof_sent:
             raise sent_after_end()
         self.session.budget.add(len(data))
         self._quic.send_stream_data(self.stream_id, data)
-        self.session.flush_soon()
+        if at_once:
+            self.session.flush_early()
+        else:
+            self.session.flush_soon()
+
+    def when_writable(self, told: Told) -> None:
+        """Call ``told`` when the peer has acknowledged enough."""
+        self._tell_writable = told
+        self.session.watch_sender(self, blocked=told is not None)
 
     @property
     def bite(self) -> int:
@@ -133,9 +150,9 @@ class QuicStream(ByteStream):
         """How many of a stream that has been quiet: a thousand may wake together."""
         return STREAM_SHARE
 
-    async def send_eof(self) -> None:
+    def put_eof(self) -> None:
         """End what we send with a FIN."""
-        self._raise_if_unsendable()
+        self.raise_if_unsendable()
         if not self._eof_sent:
             self._eof_sent = True
             self._quic.send_stream_data(self.stream_id, b"", end_stream=True)
@@ -162,7 +179,7 @@ class QuicStream(ByteStream):
         if data:
             self._chunks.append(data)
         self._ended = self._ended or end
-        wake(self._readable)
+        self.session.tell_soon(self)
 
     def on_reset(self, code: int) -> None:
         """The peer gave up what it sends; both directions are over, because a call needs both."""
@@ -172,7 +189,7 @@ class QuicStream(ByteStream):
         """The peer takes no more. What it sends goes on to its end if it answers us; it has no use if we answer."""
         if self.session.is_client:
             self._send_failure = StreamResetError(code, code_name(code, application=True), remote=True)
-            wake(self._writable)
+            self._tell_later(self._tell_writable)
         else:
             self._reset(code, remote=True)
 
@@ -183,10 +200,10 @@ class QuicStream(ByteStream):
     def on_flushed(self) -> None:
         """Packets went out or were acknowledged: there may be room to send."""
         if (
-            self._writable is not None
+            self._tell_writable is not None
             and self._quic.unsent(self.stream_id) <= self.session.budget.stream_most // 2
         ):
-            wake(self._writable)
+            self._tell_writable()
 
     def _reset(self, code: int, *, remote: bool) -> None:
         if self._aborted:
@@ -208,16 +225,17 @@ class QuicStream(ByteStream):
     def _fail(self, failure: TndrlError) -> None:
         if self._failure is None:
             self._failure = failure
-        wake(self._readable)
-        wake(self._writable)
+        self._tell_later(self._tell_readable)
+        self._tell_later(self._tell_writable)
 
-    def _raise_if_unsendable(self) -> None:
+    def _tell_later(self, told: Told) -> None:
+        if told is not None:
+            self._loop.call_soon(told)
+
+    def raise_if_unsendable(self) -> None:
+        """Raise what has ended sending."""
         if (failure := self._failure or self._send_failure) is not None:
             raise failure
-
-    def _raise_if_failed(self) -> None:
-        if self._failure is not None:
-            raise self._failure
 
 
 def wake(waiter: asyncio.Future[None] | None) -> None:

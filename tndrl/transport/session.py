@@ -40,6 +40,10 @@ TIMER_SLACK = 0.0005
 """Seconds by which a timer counts as due, so that the loop is not asked to wait for less than it can."""
 
 
+COMPANY = 0.0002
+"""Seconds in which what is sent on several streams waits to leave together."""
+
+
 class Datagrams(Protocol):
     """What a session needs of the socket it lives on."""
 
@@ -98,10 +102,12 @@ class Session:
         self._streams: dict[int, QuicStream] = {}
         self._connected = False  # we have verified the peer
         self._confirmed = False  # and the handshake is confirmed: the peer has verified us
+        self._on_connected: list[Callable[[], None]] = []
         self._waiters: set[asyncio.Future[None]] = set()  # woken at every change of what is above
         self._pings_sent = 0
         self._pings_pending: set[int] = set()
         self.budget = SendBudget(quic.send_buffer)
+        self._readable: dict[QuicStream, None] = {}  # streams for which something has come, in its order
         self._blocked: set[QuicStream] = set()  # streams whose sender waits for acknowledgements
         self._handshake_step: object = None
         self._handshake_at = self._loop.time()
@@ -111,6 +117,8 @@ class Session:
         self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._reset_token: bytes | None = None  # that of the peer's connection ID in use
+        self._is_flushing = False
+        self._flushed_early_at = 0.0
         self._released = False  # the endpoint has forgotten this session: nothing is sent any more
         self.heard_at = self._loop.time()  # when the last datagram came
         self.idle_since = self._loop.time()  # when the last stream ended
@@ -165,6 +173,10 @@ class Session:
     async def wait_connected(self) -> None:
         """Wait until the peer is verified; raises the typed failure if the connection ends first. Safe to cancel."""
         await self._until(lambda: self._connected)
+
+    def when_connected(self, told: Callable[[], None]) -> None:
+        """Call ``told`` once the peer is verified; never, if the connection ends first."""
+        self._on_connected.append(told)
 
     async def wait_confirmed(self) -> None:
         """Wait until both sides have verified each other; raises as :meth:`wait_connected`. Safe to cancel."""
@@ -230,21 +242,33 @@ class Session:
             self._flush_handle = None
         if self._released:
             return
+        self._is_flushing = True
+        try:
+            self._flush()
+        finally:
+            self._is_flushing = False
+
+    def _flush(self) -> None:
         self._handle_events()
         if self._quic.has_path:
             if datagrams := self._quic.datagrams_to_send(now=self._loop.time()):
                 self._endpoint.send_all(datagrams)  # may find the port closed, which ends this session
             self._handle_events()  # sending issues connection IDs and begins the closing period
         if not self._notice_close():
-            self._note_progress()
+            if not self._confirmed:
+                self._note_progress()
             self._note_reset_token()
             self._let_senders_go_on()
         self._set_timer()
 
     def react(self) -> None:
         """Act on what was received, and flush when those that it woke have had their turn: they may answer."""
-        self._handle_events()
-        self._let_senders_go_on()
+        self._is_flushing = True
+        try:
+            self._handle_events()
+            self._let_senders_go_on()
+        finally:
+            self._is_flushing = False
         self.flush_soon()
 
     def _let_senders_go_on(self) -> None:
@@ -257,6 +281,19 @@ class Session:
         """Flush once, when the running callbacks are done."""
         if self._flush_handle is None:
             self._flush_handle = self._loop.call_soon(self.flush)
+
+    def flush_early(self) -> None:
+        """Flush at once, unless that was just done: then what comes together leaves together."""
+        now = self._loop.time()
+        if self._is_flushing or now - self._flushed_early_at < COMPANY:
+            self.flush_soon()
+            return
+        self._flushed_early_at = now
+        self.flush()
+
+    def tell_soon(self, stream: QuicStream) -> None:
+        """Tell a stream's reader when all that came is there."""
+        self._readable[stream] = None
 
     def doubt(self, failure: TndrlError) -> None:
         """Believe a report that the peer is gone, unless it answers a PING: anybody can forge an ICMP error."""
@@ -321,6 +358,10 @@ class Session:
     def _handle_events(self) -> None:
         while (event := self._quic.next_event()) is not None:
             self._handle_event(event)
+        if self._readable:
+            readable, self._readable = self._readable, {}
+            for stream in readable:
+                stream.tell_readable()
 
     def _handle_event(self, event: QuicEvent) -> None:
         if isinstance(event, StreamDataReceived):
@@ -370,6 +411,9 @@ class Session:
             )
             return
         self._connected = True
+        told, self._on_connected = self._on_connected, []
+        for tell in told:
+            self._loop.call_soon(tell)
         self._arm_keepalive()
         self._announce()
 

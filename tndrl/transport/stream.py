@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from tndrl.errors import UsageError
 
 CHUNK = 256 * 1024
 """Bytes that one receive returns at most unless told otherwise."""
+
+Told = Callable[[], None] | None
+"""Who is to be told of a change; None if nobody is."""
 
 
 def sent_after_end() -> UsageError:
@@ -18,25 +23,73 @@ def sent_after_end() -> UsageError:
 class ByteStream(ABC):
     """A reliable two-way stream of bytes, each direction with its own end.
 
-    One task may receive and one may send at a time. After an error every further call raises the same error, but where
-    only sending has failed: then receiving goes on to its own end.
+    It is used from one event loop, by coroutines or by callbacks: :meth:`take` and :meth:`put` never wait, and
+    :meth:`when_readable` and :meth:`when_writable` tell when to try again. One may receive and one may send at a time.
+    After an error every further call raises the same error, but where only sending has failed: then receiving goes on
+    to its own end.
     """
 
     @abstractmethod
-    async def receive(self, limit: int = CHUNK) -> bytes:
-        """Return 1 to ``limit`` bytes, or ``b""`` at the end of what the peer sends.
+    def take(self, limit: int = CHUNK) -> bytes | None:
+        """Return 1 to ``limit`` bytes, ``b""`` at the end of what the peer sends, and None if nothing has come yet.
 
         Raises StreamClosedError if the stream was reset and ConnectionClosedError if its connection is gone.
-        Safe to cancel: nothing that was received is lost.
         """
 
     @abstractmethod
-    async def send(self, data: bytes) -> None:
-        """Send all of ``data``; waits while the peer or the network takes no more.
+    def put(self, data: bytes, *, at_once: bool = False) -> None:
+        """Send all of ``data``, or keep what the peer or the network does not take now.
 
-        Raises as :meth:`receive` does, and UsageError after :meth:`send_eof`. When cancelled, it may have sent some of
-        the data, all, or none.
+        It may wait for company until the running callbacks are done, unless it is to leave ``at_once``.
+
+        Raises as :meth:`take` does, and UsageError after :meth:`put_eof`.
         """
+
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether so much is kept that nothing more should be put. False once sending has failed: trying tells why."""
+
+    @abstractmethod
+    def put_eof(self) -> None:
+        """End what we send; the other direction goes on. Calling it again does nothing."""
+
+    @abstractmethod
+    def when_readable(self, told: Told) -> None:
+        """Call ``told`` whenever :meth:`take` may have something again, once it had nothing. It must not raise."""
+
+    @abstractmethod
+    def when_writable(self, told: Told) -> None:
+        """Call ``told`` whenever the stream may not be full any more. It must not raise."""
+
+    async def receive(self, limit: int = CHUNK) -> bytes:
+        """Wait for what :meth:`take` returns; raises what it raises. Safe to cancel: nothing is lost."""
+        while (data := self.take(limit)) is None:
+            await _told(self.when_readable)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``; waits while the stream is full.
+
+        Raises as :meth:`put` does. When cancelled, it may have sent some of the data, all, or none.
+        """
+        await self._emptied()
+        self.put(data)
+        await self._emptied()
+
+    async def _emptied(self) -> None:
+        while self.is_full:
+            await _told(self.when_writable)
+        self.raise_if_unsendable()
+
+    @abstractmethod
+    def raise_if_unsendable(self) -> None:
+        """Raise what :meth:`put` would raise for a failure."""
+
+    async def send_eof(self) -> None:
+        """End what we send, as :meth:`put_eof`."""
+        await self._emptied()
+        self.put_eof()
 
     @property
     def bite(self) -> int:
@@ -49,13 +102,24 @@ class ByteStream(ABC):
         return CHUNK
 
     @abstractmethod
-    async def send_eof(self) -> None:
-        """End what we send; the other direction goes on. Calling it again does nothing."""
-
-    @abstractmethod
     def abort(self, code: int) -> None:
         """Give up both directions at once with an application error code. Calling it again does nothing."""
 
     @abstractmethod
     async def aclose(self) -> None:
         """Release the stream; aborts what has not ended. Calling it again does nothing."""
+
+
+async def _told(when: Callable[[Told], None]) -> None:
+    """Wait until ``when`` tells; safe to cancel."""
+    waiter = asyncio.get_running_loop().create_future()
+
+    def tell() -> None:
+        if not waiter.done():
+            waiter.set_result(None)
+
+    when(tell)
+    try:
+        await waiter
+    finally:
+        when(None)

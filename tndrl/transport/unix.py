@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tndrl.errors import StreamClosedError, StreamResetError, UsageError
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream, sent_after_end
+from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end
 
 MAX_PATH = 103
 """Bytes of a unix socket path that every supported system takes: 107 on Linux, 103 on macOS."""
@@ -63,12 +63,11 @@ class UnixStream(ByteStream):
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._loop = asyncio.get_running_loop()
-        self._reader: asyncio.Future[bytes] | None = None  # whoever waits for something to read
-        self._wanted = 0  # how much of it
-        self._is_watched = False  # whether the loop tells when there is something
+        self._tell_readable: Told = None
+        self._tell_writable: Told = None
+        self._is_watched = False  # whether the loop tells when there is something to read
         self._drained = False  # the last read took all there was
-        self._held = b""  # what was read for somebody who was cancelled
-        self._writers: set[asyncio.Future[None]] = set()
+        self._pending = b""  # what the socket did not take yet
         self._eof_sent = False
         self._failure: StreamClosedError | None = None  # of both directions
         self._send_failure: StreamClosedError | None = None
@@ -87,92 +86,107 @@ class UnixStream(ByteStream):
             raise
         return cls(connection)
 
-    async def receive(self, limit: int = CHUNK) -> bytes:
+    def take(self, limit: int = CHUNK) -> bytes | None:
         """Return what the other end sent."""
-        if self._held:
-            data, self._held = self._held[:limit], self._held[limit:]
-            return data
+        self._raise_if_failed()
+        if self._drained:
+            return None
         size = min(limit, RECEIVE_SIZE)
-        if not self._drained:
-            self._raise_if_failed()
-            try:
-                return self._read(size)
-            except BlockingIOError:
-                self._drained = True
-        return await self._next(size)
-
-    def _read(self, size: int) -> bytes:
-        """Read once; raises BlockingIOError if nothing is there, and the failure of the stream."""
         try:
             data: bytes = self._socket.recv(size)
         except BlockingIOError:
-            raise
+            self._drained = True
+            self._watch()
+            return None
         except OSError:
             self._failure = _reset(remote=True)
             raise self._failure from None
-        self._drained = 0 < len(data) < size
+        if 0 < len(data) < size:
+            self._drained = True
+            self._watch()
         return data
 
-    async def _next(self, size: int) -> bytes:
-        """Wait for something to read. The socket stays watched: to watch it anew for each message costs more."""
-        self._raise_if_failed()
-        if not self._is_watched:
+    def when_readable(self, told: Told) -> None:
+        """Call ``told`` when the other end has sent something."""
+        self._tell_readable = told
+        if self._drained:
+            self._watch()
+
+    def _watch(self) -> None:
+        """Have the loop watch the socket. It stays watched: to watch it anew for each message costs more."""
+        if self._tell_readable is not None and not self._is_watched and self._failure is None:
             self._loop.add_reader(self._socket.fileno(), self._on_readable)
             self._is_watched = True
-        self._wanted, waiter = size, self._loop.create_future()
-        self._reader = waiter
-        try:
-            data: bytes = await waiter
-            return data
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._held = waiter.result()
-            raise
-        finally:
-            self._reader = None
 
     def _on_readable(self) -> None:
-        waiter = self._reader
-        if waiter is None or waiter.done():
+        self._drained = False
+        if self._tell_readable is not None:
+            self._tell_readable()
+        if not self._drained:
             self._unwatch()  # nobody wants it now
-            return
-        try:
-            waiter.set_result(self._read(self._wanted))
-        except BlockingIOError:
-            return
-        except StreamClosedError as error:
-            waiter.set_exception(error)
 
     def _unwatch(self) -> None:
         if self._is_watched:
             self._is_watched = False
             self._loop.remove_reader(self._socket.fileno())
 
-    async def send(self, data: bytes) -> None:
-        """Send all of ``data``."""
+    @property
+    def is_full(self) -> bool:
+        """Whether the socket did not take all of what was put."""
+        return bool(self._pending)
+
+    def put(self, data: bytes, *, at_once: bool = False) -> None:
+        """Send ``data``, as much as the socket takes now; the rest follows."""
         if self._eof_sent:
             raise sent_after_end()
-        rest = memoryview(data)
-        while rest:
-            self._raise_if_unsendable()
-            try:
-                rest = rest[self._socket.send(rest) :]
-            except BlockingIOError:
-                await self._writable()
-            except OSError:
-                self._send_failure = _reset(remote=True)
-        self._raise_if_unsendable()
+        self.raise_if_unsendable()
+        if self._pending:
+            self._pending += data
+            return
+        if self._write(data):
+            self._loop.add_writer(self._socket.fileno(), self._on_writable)
+        elif self._send_failure is not None:
+            raise self._send_failure
 
-    async def send_eof(self) -> None:
+    def _write(self, data: bytes) -> bool:
+        """Write what the socket takes now; returns whether something of it is pending."""
+        try:
+            while (sent := self._socket.send(data)) < len(data):
+                data = data[sent:]
+        except BlockingIOError:
+            self._pending = data
+            return True
+        except OSError:
+            self._send_failure = _reset(remote=True)
+        self._pending = b""
+        return False
+
+    def _on_writable(self) -> None:
+        if not self._write(self._pending):
+            self._loop.remove_writer(self._socket.fileno())
+            if self._eof_sent and self._send_failure is None:
+                self._shut()
+            if self._tell_writable is not None:
+                self._tell_writable()
+
+    def when_writable(self, told: Told) -> None:
+        """Call ``told`` when the socket has taken all of what was put."""
+        self._tell_writable = told
+
+    def put_eof(self) -> None:
         """End what we send."""
-        self._raise_if_unsendable()
+        self.raise_if_unsendable()
         if not self._eof_sent:
             self._eof_sent = True
-            try:
-                self._socket.shutdown(socket.SHUT_WR)
-            except OSError:
-                self._send_failure = _reset(remote=True)
-                raise self._send_failure from None
+            if not self._pending:
+                self._shut()
+                self.raise_if_unsendable()
+
+    def _shut(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._send_failure = _reset(remote=True)
 
     def abort(self, code: int) -> None:
         """Close at once; what the other end has not read yet stays readable there."""
@@ -187,33 +201,21 @@ class UnixStream(ByteStream):
         self._close()
 
     def _close(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            assert self._failure is not None
-            self._reader.set_exception(self._failure)
-        for waiter in self._writers:
-            _wake(waiter)
         if (fd := self._socket.fileno()) != -1:
             self._unwatch()
             self._loop.remove_writer(fd)
+            self._pending = b""
             self._socket.close()
-
-    async def _writable(self) -> None:
-        """Wait until the socket can be written, or is closed."""
-        fd, waiter = self._socket.fileno(), self._loop.create_future()
-        self._writers.add(waiter)
-        self._loop.add_writer(fd, _wake, waiter)
-        try:
-            await waiter
-        finally:
-            self._writers.discard(waiter)
-            if self._socket.fileno() == fd:
-                self._loop.remove_writer(fd)
+            for told in (self._tell_readable, self._tell_writable):
+                if told is not None:
+                    self._loop.call_soon(told)
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def _raise_if_unsendable(self) -> None:
+    def raise_if_unsendable(self) -> None:
+        """Raise what has ended sending."""
         if (failure := self._failure or self._send_failure) is not None:
             raise failure
 
@@ -231,11 +233,6 @@ async def _connect(connection: socket.socket, path: str) -> None:
             await asyncio.sleep(QUEUE_PAUSE)
         else:
             return
-
-
-def _wake(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)
 
 
 def _reset(*, remote: bool) -> StreamResetError:

@@ -20,6 +20,7 @@ from tndrl.transport.bridge import splice
 from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.memory import MemoryStream, memory_pair
+from tndrl.transport.stream import CHUNK
 
 ECHO = bytes([ECHO_TYPE])
 
@@ -90,6 +91,24 @@ async def test_a_fault_in_a_filter_is_raised() -> None:
     await spliced.near.send(b"x")
     with pytest.raises(ZeroDivisionError):
         await spliced.task
+
+
+async def test_a_full_sink_holds_the_source_back() -> None:
+    """While one side takes nothing no more is read of the other than the sink holds and a bite."""
+    spliced = Spliced()
+    sending = asyncio.ensure_future(spliced.near.send(bytes(10_000_000)))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    held = len(spliced.far._incoming.buffer)
+    assert 0 < held <= 2 * CHUNK
+    assert not sending.done()
+    assert len(await spliced.far.receive()) > 0
+    taking = asyncio.ensure_future(take(spliced.far))
+    await sending
+    await spliced.near.send_eof()
+    assert len(await taking) + min(held, CHUNK) == 10_000_000
+    await spliced.far.send_eof()
+    assert await spliced.task is None
 
 
 async def test_a_cancelled_splice_leaves_no_task() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
 from tndrl.transport.early import EarlyGate
-from tndrl.transport.memory import MemoryStream, memory_pair
+from tndrl.transport.memory import memory_pair
 
 
 class Session:
@@ -15,19 +16,15 @@ class Session:
 
     def __init__(self, *, early: bool = True) -> None:
         self.is_early = early
-        self._connected = asyncio.Event()
+        self._told: list[Callable[[], None]] = []
 
     def connect(self) -> None:
         self.is_early = False
-        self._connected.set()
+        for tell in self._told:
+            tell()
 
-    async def wait_connected(self) -> None:
-        await self._connected.wait()
-
-
-def arrived(stream: MemoryStream) -> bytes:
-    """Return what has come without waiting for more."""
-    return bytes(stream._incoming.data)
+    def when_connected(self, told: Callable[[], None]) -> None:
+        self._told.append(told)
 
 
 async def test_calls_that_may_run_twice_go_out_at_once() -> None:

@@ -11,13 +11,16 @@ from tndrl.transport.memory import memory_pair
 
 
 async def test_the_capacity_holds_a_sender() -> None:
-    """Exactly the capacity goes out before anybody receives."""
+    """An end is full with the capacity, and its sender waits until the other has taken something."""
     near, far = memory_pair(capacity=10)
-    sending = asyncio.ensure_future(near.send(b"0123456789ab"))
+    near.put(b"012345678")
+    assert not near.is_full
+    sending = asyncio.ensure_future(near.send(b"9"))
     await asyncio.sleep(0)
-    assert await far.receive() == b"0123456789"
+    assert near.is_full
+    assert not sending.done()
+    assert await far.receive(5) == b"01234"
     await sending
-    assert await far.receive() == b"ab"
 
 
 async def test_both_ends_know_who_gave_up() -> None:

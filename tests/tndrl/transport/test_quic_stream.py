@@ -28,12 +28,12 @@ async def pair(quic: streams.Quic) -> Pair:
     return await quic.streams()
 
 
-async def test_send_soon_never_waits(pair: Pair) -> None:
+async def test_put_never_waits(pair: Pair) -> None:
     """Bytes can be queued behind a sender that waits for room, and arrive after its own."""
     near, far = pair
     sending = asyncio.ensure_future(near.send(bytes(2 * STREAM_MOST)))
     await asyncio.sleep(0)
-    near.send_soon(b"last")
+    near.put(b"last")
     assert not sending.done()
     received = b""
     while not received.endswith(b"last"):
@@ -66,7 +66,7 @@ async def test_nothing_can_be_sent_after_the_end(pair: Pair) -> None:
     with pytest.raises(UsageError, match="after the end"):
         await near.send(b"more")
     with pytest.raises(UsageError, match="after the end"):
-        near.send_soon(b"more")
+        near.put(b"more")
     assert await far.receive() == b""
 
 

@@ -298,3 +298,23 @@ async def test_many_senders_share_a_budget() -> None:
 async def _drain(stream: QuicStream) -> None:
     while await stream.receive():
         pass
+
+
+async def test_what_goes_at_once_and_what_waits_for_company(
+    quic: streams.Quic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes after a quiet time leave at once, those that follow closely leave together when the callbacks are done."""
+    near, _far = await quic.streams()
+    await quic.exchange()
+    sent = []
+    monkeypatch.setattr(quic.client._endpoint, "send_all", lambda datagrams: sent.append(len(datagrams)))
+    monkeypatch.setattr(session_module, "COMPANY", 60.0)
+    quic.client._flushed_early_at = 0.0 - session_module.COMPANY
+    near.put(b"first", at_once=True)
+    assert sent == [1]
+    near.put(b"second", at_once=True)
+    near.put(b"third")
+    assert sent == [1]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sent == [1, 1]

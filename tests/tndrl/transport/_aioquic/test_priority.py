@@ -67,7 +67,7 @@ async def test_the_more_urgent_go_first(quic: streams.Quic, urgent: Priority) ->
     """What is written last is sent first if it is urgent; of the rest there is little before."""
     pairs = await opened(quic, Priority.LOW, Priority.LOW, Priority.LOW, urgent)
     for near, _far in pairs:
-        near.send_soon(bytes(BULK))
+        near.put(bytes(BULK))
     seen = dict.fromkeys([far for _near, far in pairs], 0)
     async with asyncio.TaskGroup() as group:
         rest = [group.create_task(drained(far, seen)) for _near, far in pairs[:3]]
@@ -80,7 +80,7 @@ async def test_equals_take_turns(quic: streams.Quic) -> None:
     """Streams of one class come at the same pace."""
     pairs = await opened(quic, *[Priority.MEDIUM] * 3)
     for near, _far in pairs:
-        near.send_soon(bytes(BULK))
+        near.put(bytes(BULK))
     seen = dict.fromkeys([far for _near, far in pairs], 0)
     async with asyncio.TaskGroup() as group:
         for _near, far in pairs:
