@@ -110,6 +110,7 @@ class Services:
             interceptors=[PeerInterceptor(self._control_calls, idempotent_methods(StreamType.CONTROL))],
             max_message=self._config.limits.control_message,
             limits=self._config.limits,
+            patient=True,
         )
         await self._control.start()
         await self._control.run(lambda: plane.set_serving(serving=True))

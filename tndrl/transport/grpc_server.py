@@ -18,6 +18,7 @@ import grpc.aio
 from tndrl.config import LimitsConfig
 from tndrl.transport.grpc_logs import drop_peer_noise
 from tndrl.transport.http2 import NO_PING_TIMEOUT
+from tndrl.transport.service_loop import ServiceLoop
 from tndrl.transport.unix import checked_path
 
 logger = logging.getLogger("tndrl.transport")
@@ -32,7 +33,8 @@ Register = Callable[[grpc.aio.Server], None]
 class GrpcServer:
     """Runs one grpc.aio server on a unix socket. Start it and stop it from any event loop.
 
-    What its handlers need is ``lifespan``: entered on its loop before ``register``, left after the last call.
+    What its handlers need is ``lifespan``: entered on its loop before ``register``, left after the last call. The loop
+    of a ``patient`` server is not woken for the calls of others; see :class:`ServiceLoop`.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class GrpcServer:
         max_message: int,
         limits: LimitsConfig | None = None,
         lifespan: AbstractAsyncContextManager[object] | None = None,
+        patient: bool = False,
     ) -> None:
         self.name = name
         self.path = checked_path(path)
         self._register = register
         self._interceptors = interceptors
+        self._patient = patient
         self._lifespan = lifespan or nullcontext()
         limits = limits or LimitsConfig()
         self._options: list[tuple[str, Any]] = [
@@ -119,7 +123,8 @@ class GrpcServer:
 
     def _run(self, started: Future[None]) -> None:
         try:
-            asyncio.run(self._live(started))
+            with asyncio.Runner(loop_factory=lambda: ServiceLoop(patient=self._patient)) as runner:
+                runner.run(self._live(started))
         except Exception as error:
             if started.done():
                 logger.exception("the server of %s ended by a fault", self.name)
