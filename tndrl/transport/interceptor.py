@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
@@ -21,6 +21,11 @@ UNCONFIRMED = Refusal(grpc.StatusCode.UNAVAILABLE, "the handshake did not comple
 ENTRY = 32
 """Bytes that an entry of metadata counts for beside its text (RFC 9113 section 6.5.2)."""
 
+MOST_WRAPPED = 1024
+"""Methods whose handlers are wrapped once; beyond, where any name is a method, they are wrapped for each call."""
+
+_Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
 
 class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # generic in the stubs only
     """Refuses calls over local connections that no verified peer stands behind (UNAUTHENTICATED)."""
@@ -28,16 +33,26 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
     def __init__(self, gate: CallGate, idempotent: Collection[str] = ()) -> None:
         self._gate = gate
         self._idempotent = frozenset(idempotent)  # methods that may be called in early data
+        self._wrapped: dict[str, tuple[_Handler, _Handler]] = {}  # by method, with what they were made of
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any]:
+    ) -> _Handler:
         """Wrap whichever of its four behaviours the handler has."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return None  # type: ignore[return-value] # means UNIMPLEMENTED; the stubs leave it out
+        method = handler_call_details.method
+        known, wrapped = self._wrapped.get(method, (None, None))
+        if known is not handler or wrapped is None:
+            wrapped = self._wrap(handler, method)
+            if len(self._wrapped) < MOST_WRAPPED:
+                self._wrapped[method] = handler, wrapped
+        return wrapped
+
+    def _wrap(self, handler: _Handler, method: str) -> _Handler:
         answers = "stream" if handler.response_streaming else "unary"
         deserialize = handler.request_deserializer
         if handler.request_streaming:
@@ -46,12 +61,10 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg] # g
             behaviour = getattr(handler, f"unary_{answers}")
             behaviour = reading_one(behaviour, deserialize, streams=handler.response_streaming)
             deserialize = None
-        holds = handler_call_details.method not in self._idempotent
+        holds = method not in self._idempotent
         wrap = self._wrap_stream if handler.response_streaming else self._wrap_unary
         make = getattr(grpc, f"stream_{answers}_rpc_method_handler")
-        wrapped: grpc.RpcMethodHandler[Any, Any] = make(
-            wrap(behaviour, holds), deserialize, handler.response_serializer
-        )
+        wrapped: _Handler = make(wrap(behaviour, holds), deserialize, handler.response_serializer)
         return wrapped
 
     def _wrap_unary(self, behaviour: Callable[..., Any], holds: bool) -> Callable[..., Any]:

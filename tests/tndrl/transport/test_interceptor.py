@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import grpc.aio
@@ -20,9 +21,10 @@ from support import streams
 from support.streams import GRPC_TYPE
 from tndrl.config import LimitsConfig
 from tndrl.errors import NoAnswerError
-from tndrl.transport import registry
+from tndrl.transport import interceptor, registry
 from tndrl.transport.confirmation import Confirmation
 from tndrl.transport.gate import CallGate
+from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.refusal import SOON
 from tndrl.transport.registry import PeerIdentity, peer_identity
 
@@ -321,3 +323,33 @@ async def test_an_idempotent_call_in_early_data_is_answered(short_dir: Path, nam
         async with asyncio.timeout(5):
             assert streams.node_id("b").encode() in await answer(client, name)
         assert (gate.total, gate.held) == (1, 0)
+
+
+class AnyName(grpc.GenericRpcHandler):
+    """Takes every method, with a handler made for the call."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        async def name(_request: object, _context: object) -> bytes:
+            return details.method.encode()
+
+        return grpc.unary_unary_rpc_method_handler(name)
+
+
+async def test_handlers_are_wrapped_once_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of methods is used again while the handler is the same, and does not grow with their names."""
+    monkeypatch.setattr(interceptor, "MOST_WRAPPED", 3)
+    before = PeerInterceptor(CallGate())
+
+    async def found(details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        return made.setdefault(details.method, handlers.service(details))
+
+    handlers, made = AnyName(), {}
+    wrapped = []
+    for number in (0, 1, 2, 3, 4, 0, 4):
+        details = SimpleNamespace(method=f"/any/{number}", invocation_metadata=())
+        wrapped.append(await before.intercept_service(found, details))
+    assert wrapped[5] is wrapped[0]
+    assert wrapped[6] is not wrapped[4]
+    assert len(before._wrapped) == 3
+    made.clear()
+    assert await before.intercept_service(found, SimpleNamespace(method="/any/0")) is not wrapped[0]
