@@ -33,11 +33,11 @@ from tndrl.transport._aioquic.parameters import ParameterChecks
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery, RoutePayload
 from tndrl.transport._aioquic.priority import StreamPriorities
 from tndrl.transport._aioquic.probes import PersistentProbes
-from tndrl.transport._aioquic.receiving import ShortHeaders
 from tndrl.transport._aioquic.resumption import NO_RESUMPTION, ResumingConnection, Resumption
 from tndrl.transport._aioquic.sending import BulkPackets
 from tndrl.transport._aioquic.silence import AskAfterSilence
 from tndrl.transport._aioquic.small import SmallPackets
+from tndrl.transport._aioquic.small_received import SmallReceived
 from tndrl.transport._aioquic.stateless_reset import MakeToken, ResetTokens
 from tndrl.transport._aioquic.tls import VerifyingContext
 from tndrl.transport.identity import VerifyPeer
@@ -67,6 +67,7 @@ class StreamOpened(QuicEvent):
 
 
 class AuthenticatedConnection(
+    SmallReceived,
     SmallPackets,
     ResumingConnection,
     FloodGuard,
@@ -86,7 +87,6 @@ class AuthenticatedConnection(
     Pacing,
     ResetTokens,
     AntiAmplification,
-    ShortHeaders,
     BulkPackets,
 ):
     """A QUIC connection with a verified peer, or none at all.

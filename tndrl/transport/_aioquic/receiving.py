@@ -11,7 +11,6 @@ from typing import Any
 from aioquic import tls
 from aioquic.quic.connection import (
     END_STATES,
-    QuicConnection,
     QuicConnectionError,
     QuicConnectionState,
     QuicReceiveContext,
@@ -19,14 +18,20 @@ from aioquic.quic.connection import (
 from aioquic.quic.crypto import CryptoError, CryptoPair
 from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketSpace
 
+from tndrl.transport._aioquic.floods import FloodGuard
+
 _FORM = 0xC0
 _SHORT_HEADER = 0x40
 _RESERVED = 0x18
 _SPIN = 0x20
 
 
-class ShortHeaders(QuicConnection):
-    """Receives packets with a short header (RFC 9000 section 17.3) without asking what else they might be."""
+class ShortHeaders(FloodGuard):
+    """Receives packets with a short header (RFC 9000 section 17.3) without asking what else they might be.
+
+    To stand before what else there is about datagrams is safe: on the path in use, once the handshake is confirmed,
+    only their bytes count.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -34,7 +39,9 @@ class ShortHeaders(QuicConnection):
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Handle one datagram."""
-        if not self._takes_shortest_way(data, addr) or not self._receive_short(data, now):
+        if self._takes_shortest_way(data, addr) and self._receive_short(data, now):
+            self._received_bytes += len(data)
+        else:
             super().receive_datagram(data, addr, now)
 
     def _takes_shortest_way(self, data: bytes, addr: Any) -> bool:
@@ -74,6 +81,15 @@ class ShortHeaders(QuicConnection):
         if number > self._spin_highest_pn:
             self._spin_highest_pn = number
             self._spin_bit = bool(header[0] & _SPIN) is not self._is_client
+        is_ack_eliciting = self._take_payload(payload, now)
+        if self._state not in END_STATES and not self._close_pending:
+            self._close_at = now + self._idle_timeout()
+            self._ack_eliciting_sent_since_receipt = False
+            self._note_received(space, number, now, is_ack_eliciting=is_ack_eliciting)
+        return True
+
+    def _take_payload(self, payload: bytes, now: float) -> bool:
+        """Handle frames; returns whether they are to be acknowledged."""
         context = QuicReceiveContext(
             epoch=tls.Epoch.ONE_RTT,
             host_cid=self.host_cid,
@@ -90,11 +106,7 @@ class ShortHeaders(QuicConnection):
             self.close(
                 error_code=error.error_code, frame_type=error.frame_type, reason_phrase=error.reason_phrase
             )
-        if self._state not in END_STATES and not self._close_pending:
-            self._close_at = now + self._idle_timeout()
-            self._ack_eliciting_sent_since_receipt = False
-            self._note_received(space, number, now, is_ack_eliciting=is_ack_eliciting)
-        return True
+        return is_ack_eliciting
 
     def _note_received(
         self, space: QuicPacketSpace, number: int, now: float, *, is_ack_eliciting: bool

@@ -72,7 +72,7 @@ class SmallPackets(
             and self._old_keys_until is None
             and self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
             and not self._has_limits_to_raise()
-            and all(connection_id.was_sent for connection_id in self._host_cids)
+            and False not in [connection_id.was_sent for connection_id in self._host_cids]
         )
 
     def _has_quiet_path(self, now: float) -> bool:
@@ -88,10 +88,9 @@ class SmallPackets(
         )
 
     def _has_limits_to_raise(self) -> bool:
-        data = self._local_max_data
-        return data.value != data.sent or any(
-            limit.value != limit.sent and limit.sent - limit.used < limit.value - limit.sent
-            for limit in (self._local_max_streams_bidi, self._local_max_streams_uni)
+        data, streams = self._local_max_data, self._local_max_streams_bidi
+        return data.value != data.sent or (
+            streams.value != streams.sent and streams.sent - streams.used < streams.value - streams.sent
         )
 
     def _is_ack_due(self, space: QuicPacketSpace, now: float) -> bool:
