@@ -68,7 +68,9 @@ class FrameGuard:
         self._part = b""  # the beginning of a frame's header
         self._block: bytes | None = None  # the stream whose header block is not complete
         self._block_size = 0
-        self._resets = TokenBucket(limits.resets_per_second, now)
+        # All calls that run may be given up at once; more of them would hold up the service's other callers.
+        burst = min(limits.calls_per_stream, limits.resets_per_second)
+        self._resets = TokenBucket(limits.resets_per_second, now, burst=burst)
         self._resets_of_peer = resets
         self._others = TokenBucket(limits.control_frames_per_second, now)
 

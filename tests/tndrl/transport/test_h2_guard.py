@@ -170,6 +170,17 @@ def test_resets_have_a_rate() -> None:
     assert raised.value.code is ErrorCode.EXCESSIVE_LOAD
 
 
+def test_no_more_are_reset_at_once_than_may_run() -> None:
+    """A second's worth of resets in one moment is a backlog that others would wait behind (H2-03)."""
+    limits = LimitsConfig(resets_per_second=200, calls_per_stream=20)
+    watched = FrameGuard(limits, 10.0, 0.0, TokenBucket(1000, 0.0))
+    reset = frame(RESET, 0, 1, bytes(4))
+    watched.feed(BEGIN + reset * 20, 0.0)
+    watched.feed(reset * 20, 0.1)
+    with pytest.raises(ViolationError, match="too many calls reset"):
+        watched.feed(reset, 0.1)
+
+
 def test_resets_of_all_streams_have_a_rate() -> None:
     """What a peer resets on its other streams counts too."""
     watched = fresh(resets=3)
