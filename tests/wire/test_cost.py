@@ -1,16 +1,24 @@
-"""What a certificate made to cost much costs: TLS-22 and TLS-36, CPU time of the handshake, both sides of it."""
+"""What a peer that has proved nothing can make a node compute: TLS-22, TLS-36 and QUIC-05."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
+from aioquic.tls import Epoch
 
 from pki.svid import Usage
+from rogue import frames
+from rogue.peer import Peer, RogueClient, packed
 from rogue.script import Script
+from support import processes, streams
 from support.certs import BAD
+from support.victim import Meter
+from tndrl.config import LimitsConfig
 from wire.stages import Caller, Stage
 
 CEILING = 0.050
@@ -54,3 +62,65 @@ async def test_a_costly_server_is_refused_cheaply(caller: Caller, name: str) -> 
     """The same from a server."""
     rogue = script(name, Usage.SERVER)
     assert await cheapest(lambda: caller.refuses(rogue)) <= CEILING
+
+
+# QUIC-05: bytes of a handshake that never comes together
+
+ROUNDS = 10
+"""Connections over which the node's CPU time is measured: the system counts it in hundredths of a second."""
+
+AHEAD = 8_192
+GAPS = LimitsConfig().crypto_gaps
+FRAMES = 400
+"""Frames that a handshake may have, and some of them are needed for it."""
+
+
+def gapped(_start: int) -> Iterator[bytes]:
+    """Yield single bytes with gaps between them, many more than there may be."""
+    return (frames.crypto(AHEAD + 2 * number, b"x") for number in range(4_000))
+
+
+def repeated(_start: int) -> Iterator[bytes]:
+    """Yield as many gaps as there may be, and the last byte again and again."""
+    return (frames.crypto(AHEAD + 2 * min(number, GAPS - 1), b"x") for number in range(FRAMES))
+
+
+def giant(start: int) -> Iterator[bytes]:
+    """Yield the begin of a message of 16 MB, in order."""
+    body = b"\x0b\xff\xff\xff" + bytes(200_000)
+    return (frames.crypto(start + at, body[at : at + 1_000]) for at in range(0, len(body), 1_000))
+
+
+async def attack(peer: Peer, epoch: Epoch, make: Callable[[int], Iterator[bytes]]) -> None:
+    """Send it all at one level of the handshake, and give the node time to take it."""
+    start = peer.connection._crypto_streams[epoch].sender._buffer_stop
+    for payload in packed(make(start)):
+        if peer.connection.closed is not None:
+            break
+        peer.inject(payload, epoch)
+        await asyncio.sleep(0)
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("make", [gapped, repeated, giant])
+@pytest.mark.parametrize("epoch", [Epoch.INITIAL, Epoch.HANDSHAKE, Epoch.ONE_RTT])
+async def test_a_handshake_in_pieces_costs_little(
+    short_dir: Path, epoch: Epoch, make: Callable[[int], Iterator[bytes]]
+) -> None:
+    """Giant and gapped CRYPTO frames cost the node at most 50 ms of CPU for each connection, its handshake included."""
+    async with processes.serving(short_dir / "a") as node:
+        meter = Meter(node.pid)
+        for _ in range(ROUNDS):
+            async with RogueClient(node.address, streams.honest("b")) as rogue:
+                if epoch is Epoch.ONE_RTT:
+                    assert await rogue.outcome() is None
+                else:
+                    rogue.connection.datagrams_to_send = (
+                        lambda _now: []
+                    )  # its answer to the server's flight stays out
+                    await rogue.until(lambda rogue=rogue: rogue.connection.has_keys(epoch))
+                await attack(rogue, epoch, make)
+        async with RogueClient(node.address, streams.honest("b")) as last:
+            assert await last.outcome() is None  # so all before has been taken
+        print(f"{make.__name__} at {epoch.name}: {1000 * meter.cpu / ROUNDS:.0f} ms for each connection")
+        assert meter.cpu / ROUNDS <= CEILING

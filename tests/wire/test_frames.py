@@ -129,6 +129,24 @@ async def test_a_server_closes_the_connection(stage: Stage, breach: Breach, code
     check_no_fault(stage.caplog)
 
 
+@pytest.mark.parametrize("delay", [0, frames.LARGEST])
+async def test_a_lie_about_delay_changes_little(stage: Stage, delay: int) -> None:
+    """However long a client says that it waited to acknowledge, the node's round-trip time stays one (QUIC-14)."""
+    async with RogueClient(stage.node.address, valid()) as rogue:
+        assert await rogue.outcome() is None
+        for _ in range(5):
+            number = rogue.connection.largest_received
+            rogue.inject(frames.ack([range(number, number + 1)], delay=delay) + frame(frames.PING))
+            await rogue.settle()
+        assert rogue.connection.closed is None
+        (session,) = (one for one in stage.node._listener.sessions if one.label == rogue.local_address)
+        loss = session._quic._loss
+        assert loss._rtt_min <= loss._rtt_smoothed < 1.0
+        assert loss.get_probe_timeout() < 2.0
+    await nodes.ping(stage.victim)
+    check_no_fault(stage.caplog)
+
+
 @pytest.mark.parametrize(("breach", "code"), rows(SERVERS, "client"))
 async def test_a_client_closes_the_connection(caller: Caller, breach: Breach, code: int) -> None:
     """A server that was let in receives the code of its breach, and the victim notices nothing."""
