@@ -16,8 +16,8 @@ from bench.run import environment
 SMALL = "down, datagrams of 1452 bytes"
 
 BOUNDS = [
-    ("unary", "1 at once", "p50", Peer.TCP, None, 5.0),
-    ("unary", "50 at once", "rate", Peer.TCP, 0.25, None),
+    ("unary", "1 at once", "p50", Peer.TCP, None, 3.5),
+    ("unary", "50 at once", "rate", Peer.TCP, 0.4, None),
     ("streams", "down", "rate", Peer.TCP, 0.15, None),
     ("streams", SMALL, "rate", Peer.AIOQUIC, 1.3, None),
     ("streams", SMALL, "rate", Peer.OWN, 0.5, None),
