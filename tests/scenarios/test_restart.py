@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc.aio
+import pytest
 
 import tndrl
 from support import nodes, processes
@@ -30,9 +32,14 @@ async def works_again(peer: tndrl.Peer) -> tuple[float, list[str]]:
             return time.monotonic() - began, failures
 
 
-async def test_peers_of_a_killed_node_connect_anew(short_dir: Path) -> None:
+LONG = [pytest.mark.long, pytest.mark.timeout(180)]
+
+
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=LONG)])
+async def test_peers_of_a_killed_node_connect_anew(short_dir: Path, times: int) -> None:
     """Calls to a node that was killed and restarted work again in under 3 s, by its stateless reset alone."""
-    async with processes.serving(short_dir / "a", transport__idleTimeout=60) as node:
+    async with AsyncExitStack() as stack:
+        node = await stack.enter_async_context(processes.serving(short_dir / "a", transport__idleTimeout=60))
         address = node.address
         async with (
             UdpLink(address, Link(1)) as link,  # which tells nobody that a port is closed
@@ -42,9 +49,12 @@ async def test_peers_of_a_killed_node_connect_anew(short_dir: Path) -> None:
             peers = (one, two)
             for peer in peers:
                 await nodes.ping(nodes.control(peer))
-            node.signal(signal.SIGKILL)
-            await node.ended()
-            async with processes.serving(short_dir / "a", server__addr=address):
+            for _ in range(times):
+                node.signal(signal.SIGKILL)
+                await node.ended()
+                node = await stack.enter_async_context(
+                    processes.serving(short_dir / "a", server__addr=address, transport__idleTimeout=60)
+                )
                 for took, failures in await asyncio.gather(*map(works_again, peers)):
                     assert took < SOON
                     assert all("stateless reset" in failure for failure in failures), failures
