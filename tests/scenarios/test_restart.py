@@ -18,6 +18,8 @@ from support.link import Link, UdpLink
 SOON = 3.0
 """Seconds until calls to a restarted node work again; by the idle timeout alone it would be 60."""
 
+LONG = [pytest.mark.long, pytest.mark.timeout(180)]
+
 
 async def works_again(peer: tndrl.Peer) -> tuple[float, list[str]]:
     """Return after how many seconds a Ping was answered, and what those before it said."""
@@ -30,9 +32,6 @@ async def works_again(peer: tndrl.Peer) -> tuple[float, list[str]]:
             assert time.monotonic() - began < SOON, failures
         else:
             return time.monotonic() - began, failures
-
-
-LONG = [pytest.mark.long, pytest.mark.timeout(180)]
 
 
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=LONG)])

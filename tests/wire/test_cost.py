@@ -115,9 +115,8 @@ async def test_a_handshake_in_pieces_costs_little(
                 if epoch is Epoch.ONE_RTT:
                     assert await rogue.outcome() is None
                 else:
-                    rogue.connection.datagrams_to_send = (
-                        lambda _now: []
-                    )  # its answer to the server's flight stays out
+                    # Its answer to the server's flight stays out.
+                    rogue.connection.datagrams_to_send = lambda _now: []
                     await rogue.until(lambda rogue=rogue: rogue.connection.has_keys(epoch))
                 await attack(rogue, epoch, make)
         async with RogueClient(node.address, streams.honest("b")) as last:

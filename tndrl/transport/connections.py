@@ -19,9 +19,9 @@ from tndrl.transport.endpoint import Endpoint, QuicSettings
 from tndrl.transport.failures import silence
 from tndrl.transport.identity import ServerPolicy, server_name, unchanged
 from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
-from tndrl.transport.quic_stream import wake
 from tndrl.transport.session import DOUBT_TIMEOUT, Session
 from tndrl.transport.starts import Starts
+from tndrl.transport.stream import wake
 from tndrl.transport.target import Target
 from tndrl.transport.tickets import ClientTickets, Ticket
 from tndrl.transport.udp import client_udp

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from tndrl.errors import StreamResetError
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end
+from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end, tell_later
 
 
 class _Pipe:
@@ -22,11 +20,6 @@ class _Pipe:
     @property
     def is_full(self) -> bool:
         return len(self.buffer) >= self.capacity
-
-
-def _tell(told: Told) -> None:
-    if told is not None:
-        asyncio.get_running_loop().call_soon(told)
 
 
 class MemoryStream(ByteStream):
@@ -46,7 +39,7 @@ class MemoryStream(ByteStream):
         data = bytes(pipe.buffer[:limit])
         del pipe.buffer[:limit]
         if not pipe.is_full:
-            _tell(pipe.tell_writable)
+            tell_later(pipe.tell_writable)
         return data
 
     def when_readable(self, told: Told) -> None:
@@ -64,7 +57,7 @@ class MemoryStream(ByteStream):
             raise sent_after_end()
         self.raise_if_unsendable()
         self._outgoing.buffer += data
-        _tell(self._outgoing.tell_readable)
+        tell_later(self._outgoing.tell_readable)
 
     def when_writable(self, told: Told) -> None:
         """Call ``told`` when the other end has taken something."""
@@ -74,14 +67,14 @@ class MemoryStream(ByteStream):
         """End what we send."""
         self.raise_if_unsendable()
         self._outgoing.ended = True
-        _tell(self._outgoing.tell_readable)
+        tell_later(self._outgoing.tell_readable)
 
     def abort(self, code: int) -> None:
         """Fail both ends with ``code``."""
         self._resets.append((self, code))
         for pipe in (self._incoming, self._outgoing):
-            _tell(pipe.tell_readable)
-            _tell(pipe.tell_writable)
+            tell_later(pipe.tell_readable)
+            tell_later(pipe.tell_writable)
 
     async def aclose(self) -> None:
         """Release this end; resets it if either direction has not ended."""

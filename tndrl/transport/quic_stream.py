@@ -12,7 +12,7 @@ from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.priority import Priority
 from tndrl.transport.send_budget import STREAM_SHARE, SendBudget
-from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end
+from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end, tell_later
 
 
 class Connection(Protocol):
@@ -87,8 +87,7 @@ class QuicStream(ByteStream):
             if self._failure is not None:
                 raise self._failure
             return None
-        is_one = len(self._chunks) == 1 and len(self._chunks[0]) <= limit
-        data = self._chunks.popleft() if is_one else self._take(limit)
+        data = self._take(limit)
         if self._quic.consume(self.stream_id, len(data), self._loop.time()):
             self.session.flush_soon()
         return data
@@ -189,7 +188,7 @@ class QuicStream(ByteStream):
         """The peer takes no more. What it sends goes on to its end if it answers us; it has no use if we answer."""
         if self.session.is_client:
             self._send_failure = StreamResetError(code, code_name(code, application=True), remote=True)
-            self._tell_later(self._tell_writable)
+            tell_later(self._tell_writable)
         else:
             self._reset(code, remote=True)
 
@@ -225,20 +224,10 @@ class QuicStream(ByteStream):
     def _fail(self, failure: TndrlError) -> None:
         if self._failure is None:
             self._failure = failure
-        self._tell_later(self._tell_readable)
-        self._tell_later(self._tell_writable)
-
-    def _tell_later(self, told: Told) -> None:
-        if told is not None:
-            self._loop.call_soon(told)
+        tell_later(self._tell_readable)
+        tell_later(self._tell_writable)
 
     def raise_if_unsendable(self) -> None:
         """Raise what has ended sending."""
         if (failure := self._failure or self._send_failure) is not None:
             raise failure
-
-
-def wake(waiter: asyncio.Future[None] | None) -> None:
-    """Let whoever waits go on."""
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

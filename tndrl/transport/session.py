@@ -24,8 +24,9 @@ from tndrl.errors import StreamRefusedError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
-from tndrl.transport.quic_stream import QuicStream, wake
+from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.send_budget import SendBudget
+from tndrl.transport.stream import wake
 from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
@@ -38,7 +39,6 @@ DOUBT_TIMEOUT = 1.0
 
 TIMER_SLACK = 0.0005
 """Seconds by which a timer counts as due, so that the loop is not asked to wait for less than it can."""
-
 
 COMPANY = 0.0002
 """Seconds in which what is sent on several streams waits to leave together."""

@@ -110,15 +110,22 @@ class ByteStream(ABC):
         """Release the stream; aborts what has not ended. Calling it again does nothing."""
 
 
+def wake(waiter: asyncio.Future[None] | None) -> None:
+    """Let whoever waits go on."""
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)
+
+
+def tell_later(told: Told) -> None:
+    """Call ``told``, if anybody is to be told, when the running callback is done."""
+    if told is not None:
+        asyncio.get_running_loop().call_soon(told)
+
+
 async def _told(when: Callable[[Told], None]) -> None:
     """Wait until ``when`` tells; safe to cancel."""
     waiter = asyncio.get_running_loop().create_future()
-
-    def tell() -> None:
-        if not waiter.done():
-            waiter.set_result(None)
-
-    when(tell)
+    when(lambda: wake(waiter))
     try:
         await waiter
     finally:

@@ -7,7 +7,7 @@ import errno
 import logging
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tndrl.transport.mtu import BASE, LARGEST
@@ -116,11 +116,8 @@ class UdpSocket:
         if error is not None:
             logger.debug("datagram of %d bytes to %s not sent: %s", len(data), address, error)
 
-    def send_all(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+    def send_all(self, datagrams: Iterable[tuple[bytes, Address]]) -> None:
         """Send datagrams in order, those that may leave together with one call. Each may be lost as in :meth:`send`."""
-        if len(datagrams) == 1:
-            self.send(*datagrams[0])
-            return
         for run, address in runs(datagrams):
             if len(run) == 1 or not self._send_run(run, address):
                 for data in run:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tndrl.errors import StreamClosedError, StreamResetError, UsageError
 from tndrl.transport.codes import ErrorCode, code_name
-from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end
+from tndrl.transport.stream import CHUNK, ByteStream, Told, sent_after_end, tell_later
 
 MAX_PATH = 103
 """Bytes of a unix socket path that every supported system takes: 107 on Linux, 103 on macOS."""
@@ -206,9 +206,8 @@ class UnixStream(ByteStream):
             self._loop.remove_writer(fd)
             self._pending = b""
             self._socket.close()
-            for told in (self._tell_readable, self._tell_writable):
-                if told is not None:
-                    self._loop.call_soon(told)
+            tell_later(self._tell_readable)
+            tell_later(self._tell_writable)
 
     def _raise_if_failed(self) -> None:
         if self._failure is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from support import streams
 from tndrl.errors import ConnectionClosedError, StreamResetError, UsageError
-from tndrl.transport.quic_stream import QuicStream, wake
+from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.send_budget import STREAM_MOST
 
 Pair = tuple[QuicStream, QuicStream]
@@ -130,12 +130,3 @@ async def test_repr_tells_number_peer_and_state(pair: Pair) -> None:
     assert repr(near) == "<QuicStream 0 of peer, open>"
     near.abort(6)
     assert repr(near) == "<QuicStream 0 of peer, StreamResetError(6)>"
-
-
-async def test_waking_needs_somebody_who_waits() -> None:
-    """Nobody, or one who is awake already, is left alone."""
-    wake(None)
-    waiter = asyncio.get_running_loop().create_future()
-    wake(waiter)
-    wake(waiter)
-    await waiter

@@ -11,7 +11,7 @@ import pytest
 
 from support import streams
 from tndrl.errors import StreamClosedError
-from tndrl.transport.stream import CHUNK, ByteStream
+from tndrl.transport.stream import CHUNK, ByteStream, wake
 
 Pair = tuple[ByteStream, ByteStream]
 
@@ -230,3 +230,12 @@ async def test_aclose_before_the_end_aborts(pair: Pair, is_unix: bool) -> None:
     await near.aclose()
     with pytest.raises(StreamClosedError):
         await sending
+
+
+async def test_waking_needs_somebody_who_waits() -> None:
+    """Nobody, or one who is awake already, is left alone."""
+    wake(None)
+    waiter = asyncio.get_running_loop().create_future()
+    wake(waiter)
+    wake(waiter)
+    await waiter
