@@ -40,5 +40,5 @@ async def test_control_is_bound_last(short_dir: Path) -> None:
     async with tndrl.MuxListener(credentials, host="127.0.0.1", port=0) as listener:
         with pytest.raises(ZeroDivisionError):
             await made.start(listener, short_dir, None, credentials.spiffe_id, short_dir)
-        assert tndrl.StreamType.CONTROL not in listener._backends
+        assert tndrl.StreamType.CONTROL not in listener._backends._paths
         await made.stop()
