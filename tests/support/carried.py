@@ -25,7 +25,7 @@ class Pair:
         self.address = quic.server.address
         self.now = asyncio.get_running_loop().time()
         self.long_ways = 0
-        self.sender._skipped.next = 1 << 40
+        self.sender._skipped.is_due = lambda _path: False  # type: ignore[method-assign]
         for session in (quic.client, quic.server):
             session._released = True  # nothing is sent and nothing fires by itself
         original = QuicConnection.receive_datagram

@@ -27,7 +27,9 @@ class DelayedAcks(QuicConnection):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._ack_delay = ACK_DELAY
-        self._to_acknowledge = 0  # packets since the last acknowledgement
+        self._to_acknowledge = 0  # packets since the last acknowledgement that ask for one
+        self._received = 0  # all packets since then
+        self._acknowledged = -1  # the highest packet number then
         self._sends_more = False  # something that an acknowledgement can go with has been asked for
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
@@ -43,7 +45,7 @@ class DelayedAcks(QuicConnection):
             self._sends_more
             or self._to_acknowledge >= ACK_EVERY
             or not self._handshake_confirmed
-            or len(space.ack_queue) > 1  # something is missing, or came late
+            or space.largest_received_packet != self._acknowledged + self._received  # a new gap, or less
         )
 
     def send_stream_data(self, stream_id: int, data: bytes, end_stream: bool = False) -> None:
@@ -65,11 +67,16 @@ class DelayedAcks(QuicConnection):
         self, context: QuicReceiveContext, plain: bytes, crypto_frame_required: bool = False
     ) -> tuple[bool, bool]:
         is_ack_eliciting, is_probing = super()._payload_received(context, plain, crypto_frame_required)
-        if is_ack_eliciting and context.epoch is tls.Epoch.ONE_RTT:
-            self._to_acknowledge += 1
+        if context.epoch in (tls.Epoch.ONE_RTT, tls.Epoch.ZERO_RTT):
+            self._received += 1
+            self._to_acknowledge += is_ack_eliciting
         return is_ack_eliciting, is_probing
 
     def _write_ack_frame(self, builder: QuicPacketBuilder, space: QuicPacketSpace, now: float) -> None:
         super()._write_ack_frame(builder, space, now)
         if space.is_application_data:
-            self._to_acknowledge = 0
+            self._note_acknowledged(space)
+
+    def _note_acknowledged(self, space: QuicPacketSpace) -> None:
+        self._to_acknowledge = self._received = 0
+        self._acknowledged = space.largest_received_packet

@@ -9,7 +9,13 @@ from collections import deque
 from typing import Any
 
 from aioquic.buffer import Buffer
-from aioquic.quic.connection import NetworkAddress, QuicConnection, QuicConnectionError, QuicReceiveContext
+from aioquic.quic.connection import (
+    NetworkAddress,
+    QuicConnection,
+    QuicConnectionError,
+    QuicNetworkPath,
+    QuicReceiveContext,
+)
 from aioquic.quic.packet import QuicErrorCode
 
 MAX_RANGES = 64
@@ -21,29 +27,33 @@ AGAIN = 64
 
 
 class SkippedNumbers:
-    """Packet numbers that are left out now and then: who acknowledges one guesses (RFC 9000 section 21.4)."""
+    """Packet numbers that are left out now and then: who acknowledges one guesses (RFC 9000 section 21.4).
 
-    SHORTEST, LONGEST = 64, 4096
-    """Packets between two of them, on average; it doubles each time."""
+    One in each congestion window, at a place that nobody can tell: acknowledgements of what has not arrived yet come to
+    one before they have made the window twice what it was.
+    """
 
-    KEPT = 4
-    """How many of the last ones are remembered: an ACK that is older than all of them speeds nothing up."""
+    SHARE = 2
+    """What of a window may leave before the next one, as its divisor: the rest is for the burst that it falls in."""
+
+    KEPT = 8
+    """How many of the last ones are remembered: more than a window can hold."""
 
     def __init__(self) -> None:
         self.numbers: deque[int] = deque(maxlen=self.KEPT)
-        self.next = 0
-        self._period = self.SHORTEST
-        self._plan(0)
+        self._path: QuicNetworkPath | None = None  # whose bytes are counted
+        self._due = 0  # bytes sent on it at which the next one is left out
 
-    def skip(self, number: int) -> int:
-        """Leave ``number`` out, to be called once it is :attr:`next` or later; returns the one to use instead."""
+    def is_due(self, path: QuicNetworkPath) -> bool:
+        """Return whether the next number is to be left out of what is sent on ``path``."""
+        return path.bytes_sent >= self._due or path is not self._path
+
+    def skip(self, number: int, path: QuicNetworkPath, window: int) -> int:
+        """Leave ``number`` out, and another one before ``window`` bytes are sent; returns the one to use instead."""
         self.numbers.append(number)
-        self._period = min(2 * self._period, self.LONGEST)
-        self._plan(number)
+        self._path = path
+        self._due = path.bytes_sent + 1 + secrets.randbelow(window // self.SHARE)
         return number + 1
-
-    def _plan(self, number: int) -> None:
-        self.next = number + 2 + secrets.randbelow(2 * self._period)
 
 
 class AckValidation(QuicConnection):
@@ -58,8 +68,9 @@ class AckValidation(QuicConnection):
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """Return what to send, with a packet number left out before it from time to time."""
-        if self._packet_number >= self._skipped.next and self._handshake_confirmed:
-            self._packet_number = self._skipped.skip(self._packet_number)
+        if self._handshake_confirmed and self._skipped.is_due(path := self._network_paths[0]):
+            window = self._loss.congestion_window
+            self._packet_number = self._skipped.skip(self._packet_number, path, window)
         return super().datagrams_to_send(now)
 
     def _handle_ack_frame(self, context: QuicReceiveContext, frame_type: int, buf: Buffer) -> None:

@@ -67,7 +67,7 @@ class SmallPackets(
             and not (self._ping_pending or self._datagrams_pending or self._retire_connection_ids)
             and not (self._handshake_done_pending or self._streams_blocked_pending or self._challenge_due)
             and self._quic_logger is None
-            and self._packet_number < self._skipped.next
+            and not self._skipped.is_due(path)
             and self._packet_number - self._keys_since < self._limits.packets_per_key
             and self._old_keys_until is None
             and self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
@@ -160,7 +160,7 @@ class SmallPackets(
         buffer.push_uint_var(QuicFrameType.ACK)
         push_ack_frame(buffer, space.ack_queue, delay, ACK_ROOM - 1)
         space.ack_at = None
-        self._to_acknowledge = 0
+        self._note_acknowledged(space)
         return buffer.data
 
     def _protected(

@@ -91,6 +91,7 @@ class SmallReceived(ShortHeaders, AckValidation, AskAfterSilence, DelayedAcks):
                 return False
             self._deliver(small, stream, now)
         self._frames += small.frames
+        self._received += 1
         if small.high >= 0:
             self._acknowledge(small, space, now)
         return True

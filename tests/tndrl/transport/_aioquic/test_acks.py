@@ -6,11 +6,11 @@ from inspect import signature
 
 import pytest
 from aioquic.buffer import Buffer
-from aioquic.quic.connection import QuicConnection, QuicConnectionError
+from aioquic.quic.connection import QuicConnection, QuicConnectionError, QuicNetworkPath
 
 from rogue import frames
 from rogue.peer import RogueClient
-from support import streams
+from support import carried, streams
 from tndrl.transport._aioquic.acks import MAX_RANGES, AckValidation, SkippedNumbers
 from tndrl.transport.codes import TransportCode
 
@@ -20,13 +20,18 @@ def check(connection: AckValidation, *ranges: range) -> None:
     connection._check_ranges(frames.ACK, Buffer(data=frames.ack(ranges)[1:]))
 
 
+def new_path() -> QuicNetworkPath:
+    """Return a path that nothing has been sent on."""
+    return QuicNetworkPath(("127.0.0.1", 1))
+
+
 @pytest.fixture
 def connection() -> AckValidation:
     """Return a connection that has sent packets 0 to 99, without 50."""
     some = AckValidation.__new__(AckValidation)
     some._packet_number = 100
     some._skipped = SkippedNumbers()
-    some._skipped.skip(50)
+    some._skipped.skip(50, new_path(), 12_000)
     return some
 
 
@@ -62,18 +67,61 @@ def test_ranges_are_so_many(connection: AckValidation) -> None:
         check(connection, *most, range(1))
 
 
-def test_numbers_are_left_out_ever_more_rarely() -> None:
-    """The first comes soon, later ones twice as late each time, to a limit, and only the last are kept."""
-    skipped = SkippedNumbers()
-    gaps = []
-    for _ in range(40):
-        number = skipped.next
-        assert skipped.skip(number) == number + 1
-        gaps.append(skipped.next - number)
-    assert skipped.numbers[-1] >= 2
-    assert max(gaps) <= 2 * SkippedNumbers.LONGEST + 2
-    assert len(skipped.numbers) == SkippedNumbers.KEPT
-    assert len({SkippedNumbers().next for _ in range(100)}) > 10  # nobody can tell which
+@pytest.mark.parametrize("window", [2_400, 12_000, 1_000_000])
+def test_each_window_has_one_number_left_out(window: int) -> None:
+    """Before half a window has left, at a place that is another each time, and the last of them are remembered."""
+    skipped, path, shares = SkippedNumbers(), new_path(), set[int]()
+    assert skipped.is_due(path)
+    for number in range(200):
+        assert skipped.skip(number, path, window) == number + 1
+        assert not skipped.is_due(path)
+        start = path.bytes_sent
+        while not skipped.is_due(path):
+            path.bytes_sent += window // 100
+        shares.add(path.bytes_sent - start)
+    assert max(shares) <= window // 2 + window // 100
+    assert len(shares) > 20
+    assert list(skipped.numbers) == list(range(200 - SkippedNumbers.KEPT, 200))
+
+
+def test_a_new_path_is_counted_anew() -> None:
+    """Nothing has been sent on it, however much was on the one before."""
+    skipped, old, new = SkippedNumbers(), new_path(), new_path()
+    old.bytes_sent = 1_000_000
+    skipped.skip(7, old, 12_000)
+    assert not skipped.is_due(old)
+    assert skipped.is_due(new)
+
+
+def carry(pair: carried.Pair, *, lie: bool) -> None:
+    """Let a round trip pass, and then acknowledge what arrived; or, with a ``lie``, all of it at once and unseen."""
+    sender, receiver, space = pair.sender, pair.receiver, pair.space
+    for data, _addr in sender.datagrams_to_send(now=pair.now):
+        if not lie:
+            pair.deliver(data)
+    pair.now += 0.001 if lie else 0.05
+    if lie:
+        space.ack_queue.add(space.largest_received_packet + 1, sender._packet_number)
+        space.largest_received_packet, space.largest_received_time = sender._packet_number - 1, pair.now
+        space.ack_at = pair.now
+    for data, _addr in receiver.datagrams_to_send(now=pair.now):
+        sender.receive_datagram(data, pair.sessions.client._quic._network_paths[0].addr, now=pair.now)
+
+
+@pytest.mark.parametrize("honest_rounds", [0, 1, 3, 6])
+async def test_guesses_cannot_double_the_window(honest_rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who acknowledges all that was sent before it can have arrived has twice an honest window, and is closed."""
+    async with carried.pair(monkeypatch) as pair:
+        sender = pair.sender
+        del sender._skipped.is_due  # numbers are left out after all
+        sender.send_stream_data(0, bytes(2_000_000))
+        for _ in range(honest_rounds):
+            carry(pair, lie=False)
+        honest = sender._loss.congestion_window
+        while sender._close_event is None:
+            carry(pair, lie=True)
+            assert sender._loss.congestion_window <= 2 * honest
+        assert "left out" in sender._close_event.reason_phrase
 
 
 async def test_a_connection_leaves_numbers_out() -> None:

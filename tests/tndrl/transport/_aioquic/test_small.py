@@ -57,7 +57,7 @@ async def quiet(settings: QuicSettings = SMALL) -> AsyncIterator[tuple[streams.Q
             quic.exchange,
         )
         for end in ends:
-            end._skipped.next = 1 << 40
+            end._skipped.is_due = lambda _path: False
         await streams.until(
             lambda: all(end._is_plain(asyncio.get_running_loop().time()) for end in ends), quic.exchange
         )
