@@ -25,6 +25,16 @@ def test_ours_are_methods_that_exist(stream_type: StreamType, modules: list[obje
     assert all(name.rpartition("/")[2].startswith(("Ping", "Get", "List")) for name in ours)
 
 
+def test_what_asks_only_is_declared() -> None:
+    """A ping, the status, the card, and the get and list of tasks need not wait for the handshake."""
+    assert idempotent_methods(StreamType.CONTROL) == {
+        "/tndrl.v1.ControlService/Ping",
+        "/tndrl.v1.ControlService/GetStatus",
+    }
+    agents = {name.rpartition("/")[2] for name in idempotent_methods(StreamType.A2A)}
+    assert agents >= {"GetExtendedAgentCard", "GetAgentCard", "GetTask", "ListTasks"}
+
+
 def test_users_declare_theirs() -> None:
     """A service of a user has those that it names, and no others."""
     assert idempotent_methods(0x10) == set()
