@@ -14,10 +14,7 @@ from typing import Self
 
 from pki.credentials import Credentials
 from pki.spiffe import IdPattern, SpiffeId
-from tndrl.errors import (
-    ConfigError,
-    UsageError,
-)
+from tndrl.errors import ConfigError, UsageError
 from tndrl.transport.backends import Backends
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address

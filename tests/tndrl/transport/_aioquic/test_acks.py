@@ -105,7 +105,7 @@ def carry(pair: carried.Pair, *, lie: bool) -> None:
         space.largest_received_packet, space.largest_received_time = sender._packet_number - 1, pair.now
         space.ack_at = pair.now
     for data, _addr in receiver.datagrams_to_send(now=pair.now):
-        sender.receive_datagram(data, pair.sessions.client._quic._network_paths[0].addr, now=pair.now)
+        sender.receive_datagram(data, sender._network_paths[0].addr, now=pair.now)
 
 
 @pytest.mark.parametrize("honest_rounds", [0, 1, 3, 6])
