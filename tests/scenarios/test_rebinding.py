@@ -87,6 +87,25 @@ async def test_a_rebinding_holds_no_call_up_for_long(short_dir: Path, hosts: lis
         assert node.stats()["handshakes_completed"] == 1
 
 
+@pytest.mark.serial
+async def test_a_rebinding_while_a_handler_works(short_dir: Path) -> None:
+    """A caller whose request was acknowledged, and who has nothing to say, soon hears the answer all the same."""
+    work, loop, took = 0.06, asyncio.get_running_loop(), []
+    async with behind(short_dir, lambda address: UdpLink(address, Link(1, delay=ROUND_TRIP / 2))) as (
+        _,
+        peer,
+        link,
+    ):
+        stub = stub_of(peer)
+        for number in range(CALLS):
+            if number >= 5:  # by then the round trip is known
+                loop.call_later(work + ROUND_TRIP / 2, link.rebind)
+            began = time.perf_counter()
+            await stub.Make(Work(seconds=work))
+            took.append(time.perf_counter() - began)
+    assert max(took[5:]) < work + 3 * ROUND_TRIP + 0.1
+
+
 @pytest.mark.parametrize("seen", [1, 2, 3, 5, 8])
 async def test_rebinding_during_the_handshake(short_dir: Path, seen: int) -> None:
     """A NAT that changes its mind in the middle of the handshake costs nothing but time (QUIC-10)."""

@@ -113,9 +113,12 @@ class Transfer:
         """Write to the stream what the client has to say."""
         if not self._begun:
             self._begun = True
-            said = self._payload if self._upload else b"?"
-            self.client.quic.send_stream_data(0, said, end_stream=True)
-            self._touched[self.client] = None
+            self.say(0, self._payload if self._upload else b"?", end=True)
+
+    def say(self, stream_id: int, data: bytes, *, end: bool = False) -> None:
+        """Let the client send something on a stream."""
+        self.client.quic.send_stream_data(stream_id, data, end_stream=end)
+        self._touched[self.client] = None
 
     def run(self, *, limit: float) -> float:
         """Run until the last byte has come, and check all; returns when, in seconds. Raises StuckError."""

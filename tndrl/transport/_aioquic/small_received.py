@@ -20,7 +20,7 @@ from tndrl.transport._aioquic.ack_delay import DelayedAcks
 from tndrl.transport._aioquic.acks import AckValidation
 from tndrl.transport._aioquic.reassembly import StreamRanges
 from tndrl.transport._aioquic.receiving import ShortHeaders
-from tndrl.transport._aioquic.silence import SILENCE, AskAfterSilence
+from tndrl.transport._aioquic.silence import AskAfterSilence
 
 GRANULARITY = 0.001
 """Seconds, the least that a round trip counts for, as in aioquic."""
@@ -124,7 +124,7 @@ class SmallReceived(ShortHeaders, AckValidation, AskAfterSilence, DelayedAcks):
         self._events.append(StreamDataReceived(data=small.data, end_stream=False, stream_id=small.stream_id))
         self._to_acknowledge += 1
         if self._is_client:
-            self._ask_at = now + SILENCE
+            self._await_data(now)
 
     def _acknowledge(self, small: Small, space: QuicPacketSpace, now: float) -> None:
         """Take what was acknowledged off what is on its way: nothing before it is left that could be lost."""
