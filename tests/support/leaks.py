@@ -24,6 +24,9 @@ import psutil
 SETTLE = 2.0
 """Seconds that a dependency's threads and descriptors get to end after their owner was closed."""
 
+GRPCIO = "src/python/grpcio/"
+"""What stands in the description of a task that grpcio began."""
+
 TOLERATED = {
     "multiprocessing.resource_tracker": "one helper process of the standard library, which lives until exit",
 }
@@ -92,10 +95,15 @@ def forget_arguments(records: Iterable[logging.LogRecord]) -> None:
 
 
 async def pending_tasks() -> list[str]:
-    """Return one line per task of the running loop that a few turns of the loop do not end."""
+    """Return one line per task of the running loop that a few turns of the loop do not end.
+
+    Those of grpcio wait for a thread of its own, and get ``SETTLE`` seconds.
+    """
     for _ in range(10):
         await asyncio.sleep(0)
     here = asyncio.current_task()
+    if of_grpcio := [task for task in asyncio.all_tasks() if task is not here and GRPCIO in repr(task)]:
+        await asyncio.wait(of_grpcio, timeout=SETTLE)
     return [f"task left: {task!r}" for task in asyncio.all_tasks() if task is not here]
 
 
