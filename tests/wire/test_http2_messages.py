@@ -27,6 +27,7 @@ ANSWERED = 10.0
 
 INTERNAL, EXHAUSTED = "13", "8"
 EITHER = ("Make", "Collect")
+STREAMED = ("Collect", "Exchange")
 
 
 def message(body: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
@@ -61,6 +62,9 @@ LIES = {
     "cut off": (message(b"abc", length=100), INTERNAL, ("Make", "MakeMany")),
     "half a prefix": (b"\0\0", INTERNAL, ("Make", "MakeMany")),
     "nothing": (b"", INTERNAL, ("Make", "MakeMany")),
+    # docs/decisions/cut-off.md
+    "cut off, in a stream": (message(b"abc", length=100), "0", STREAMED),
+    "half a prefix, in a stream": (b"\0\0", "0", STREAMED),
     "not what the method takes": (message(b"\xff" * 100), INTERNAL, ("Make", "MakeMany")),
 }
 """What is in a call, how it ends, and in which methods."""
