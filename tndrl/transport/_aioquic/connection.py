@@ -20,6 +20,7 @@ from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.ack_delay import DelayedAcks
 from tndrl.transport._aioquic.acks import AckValidation
 from tndrl.transport._aioquic.amplification import AntiAmplification
+from tndrl.transport._aioquic.closing import ClosingPeriod
 from tndrl.transport._aioquic.floods import FloodGuard
 from tndrl.transport._aioquic.flow import FlowControl
 from tndrl.transport._aioquic.frames import FrameChecks
@@ -67,6 +68,7 @@ class StreamOpened(QuicEvent):
 
 
 class AuthenticatedConnection(
+    ClosingPeriod,
     SmallReceived,
     SmallPackets,
     ResumingConnection,
@@ -197,6 +199,7 @@ class AuthenticatedConnection(
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Handle one datagram. A fault in doing so closes this connection and touches nothing else."""
         if self._close_event is not None:
+            self._note_late()
             return  # aioquic goes on with the handshake until its own close has been sent
         try:
             super().receive_datagram(data, addr, now)
