@@ -85,7 +85,7 @@ async def stage(
 @pytest.mark.parametrize(("wire", "events"), [(Wire10, EVENTS), (Wire03, EVENTS // 10)])
 async def test_every_event_over_a_connection_of_its_own(short_dir, monkeypatch, wire, events) -> None:
     """The connection is cut after each event of an answer; the caller sees all of them, once each."""
-    monkeypatch.setattr("tndrl.transport.session.DOUBT_TIMEOUT", DOUBT)
+    monkeypatch.setattr("tndrl.transport.liveness.DOUBT_TIMEOUT", DOUBT)
     if wire is Wire03:
         monkeypatch.setattr("tndrl.agent.discovery.Wire10.card", _unimplemented)
     executor = Paced(events)
@@ -119,7 +119,7 @@ async def test_a_node_that_falls_silent(short_dir, monkeypatch) -> None:
 
 async def test_a_prompt_without_a_stream_is_repeated(short_dir, monkeypatch) -> None:
     """Who waits for a whole answer sends the prompt again after a loss, and there is one task and one answer."""
-    monkeypatch.setattr("tndrl.transport.session.DOUBT_TIMEOUT", DOUBT)
+    monkeypatch.setattr("tndrl.transport.liveness.DOUBT_TIMEOUT", DOUBT)
     monkeypatch.setattr("tndrl.agent.line.SILENCE", 0.05)
     executor = Paced(5)
     async with stage(short_dir, executor) as (relay, peer), peer.agent() as agent:

@@ -45,8 +45,8 @@ def session_at(node: tndrl.Node) -> Session:
 def stop_keepalive(*sessions: Session) -> None:
     """Let connections say nothing of their own accord."""
     for session in sessions:
-        assert session._keepalive_timer is not None
-        session._keepalive_timer.cancel()
+        assert session.liveness._keepalive is not None
+        session.liveness._keepalive.cancel()
 
 
 async def ended(session: Session) -> tuple[float, ConnectionClosedError]:

@@ -18,8 +18,9 @@ from tndrl.transport.early import EarlyGate
 from tndrl.transport.endpoint import Endpoint, QuicSettings
 from tndrl.transport.failures import silence
 from tndrl.transport.identity import ServerPolicy, server_name, unchanged
+from tndrl.transport.liveness import DOUBT_TIMEOUT
 from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
-from tndrl.transport.session import DOUBT_TIMEOUT, Session
+from tndrl.transport.session import Session
 from tndrl.transport.starts import Starts
 from tndrl.transport.stream import wake
 from tndrl.transport.target import Target

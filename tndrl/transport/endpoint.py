@@ -399,7 +399,7 @@ class Endpoint:
             if session.address[:2] == address[:2]:
                 failure = PortClosedError(session.label)
                 if session.is_connected:
-                    session.doubt(failure)
+                    session.liveness.doubt(failure)
                 else:
                     session.abandon(failure)
 

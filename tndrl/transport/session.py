@@ -24,6 +24,7 @@ from tndrl.errors import StreamRefusedError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
+from tndrl.transport.liveness import Liveness
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.send_budget import SendBudget
 from tndrl.transport.stream import wake
@@ -33,9 +34,6 @@ logger = logging.getLogger("tndrl.transport")
 
 
 _numbers = itertools.count(1)
-
-DOUBT_TIMEOUT = 1.0
-"""Seconds a peer has to answer a PING when its host says that its port is closed."""
 
 TIMER_SLACK = 0.0005
 """Seconds by which a timer counts as due, so that the loop is not asked to wait for less than it can."""
@@ -94,7 +92,6 @@ class Session:
         self._endpoint = endpoint
         self._address = address
         self._keepalive = keepalive
-        self._handshake_timeout = handshake_timeout
         self._on_stream = on_stream
         self._on_confirmed = on_confirmed
         self._on_closed = on_closed
@@ -109,12 +106,8 @@ class Session:
         self.budget = SendBudget(quic.send_buffer)
         self._readable: dict[QuicStream, None] = {}  # streams for which something has come, in its order
         self._blocked: set[QuicStream] = set()  # streams whose sender waits for acknowledgements
-        self._handshake_step: object = None
-        self._handshake_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # when aioquic wants its timer to fire, which is not before ``_timer``
-        self._keepalive_timer: asyncio.TimerHandle | None = None
-        self._handshake_timer: asyncio.TimerHandle | None = None
         self._flush_handle: asyncio.Handle | None = None
         self._reset_token: bytes | None = None  # that of the peer's connection ID in use
         self._is_flushing = False
@@ -122,9 +115,7 @@ class Session:
         self._released = False  # the endpoint has forgotten this session: nothing is sent any more
         self.heard_at = self._loop.time()  # when the last datagram came
         self.idle_since = self._loop.time()  # when the last stream ended
-        self._doubted_at = 0.0
-        self._doubt: asyncio.TimerHandle | None = None  # set while a PING decides whether the peer is gone
-        self._watch_handshake()
+        self.liveness = Liveness(self, handshake_timeout)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "confirmed" if self.is_confirmed else "handshake"
@@ -200,6 +191,11 @@ class Session:
         finally:
             self._pings_pending.discard(uid)
 
+    def send_ping(self) -> None:
+        """Send a PING whose answer nobody waits for."""
+        self._quic.send_ping(0)
+        self.flush_soon()
+
     def open_stream(self) -> QuicStream:
         """Open a bidirectional stream.
 
@@ -256,7 +252,7 @@ class Session:
             self._handle_events()  # sending issues connection IDs and begins the closing period
         if not self._notice_close():
             if not self._confirmed:
-                self._note_progress()
+                self.liveness.note_step(self._quic.handshake_step)
             self._note_reset_token()
             self._let_senders_go_on()
         self._set_timer()
@@ -295,15 +291,6 @@ class Session:
         """Tell a stream's reader when all that came is there."""
         self._readable[stream] = None
 
-    def doubt(self, failure: TndrlError) -> None:
-        """Believe a report that the peer is gone, unless it answers a PING: anybody can forge an ICMP error."""
-        if self._doubt is not None or self.is_closed:
-            return
-        self._quic.send_ping(0)
-        self._doubted_at = self._loop.time()
-        self._doubt = self._loop.call_later(DOUBT_TIMEOUT, self._settle_doubt, failure)
-        self.flush_soon()
-
     def migrate(self, *, new_host: bool) -> None:
         """Go on from another port or host of ours (RFC 9000 section 9); in a handshake as if nothing had happened."""
         if self._confirmed and not self.is_closed:
@@ -317,11 +304,6 @@ class Session:
         self._release()
 
     # private
-
-    def _settle_doubt(self, failure: TndrlError) -> None:
-        self._doubt = None
-        if self.heard_at <= self._doubted_at:
-            self.abandon(failure)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while self.failure is None and not condition():
@@ -414,7 +396,7 @@ class Session:
         told, self._on_connected = self._on_connected, []
         for tell in told:
             self._loop.call_soon(tell)
-        self._arm_keepalive()
+        self.liveness.keep_alive()
         self._announce()
 
     def _handle_confirmed(self) -> None:
@@ -448,9 +430,7 @@ class Session:
             return
         self.failure = failure
         self._changed()
-        for timer in (self._keepalive_timer, self._handshake_timer, self._doubt):
-            if timer is not None:
-                timer.cancel()
+        self.liveness.stop()
         for stream in tuple(self._streams.values()):
             stream.on_connection_lost(failure)
         self._streams.clear()
@@ -459,7 +439,8 @@ class Session:
 
     def _release(self) -> None:
         self._released = True
-        for handle in (self._timer, self._flush_handle, self._keepalive_timer, self._handshake_timer):
+        self.liveness.stop()
+        for handle in (self._timer, self._flush_handle):
             if handle is not None:
                 handle.cancel()
         self._timer = self._flush_handle = None
@@ -487,30 +468,8 @@ class Session:
         else:
             self._timer = self._loop.call_at(due, self._handle_timer)
 
-    def _arm_keepalive(self) -> None:
-        self._keepalive_timer = self._loop.call_later(self.keepalive, self._send_keepalive)
-
-    def _send_keepalive(self) -> None:
-        self._quic.send_ping(0)
-        self._arm_keepalive()
-        self.flush()
-
     def _note_reset_token(self) -> None:
         token = self._quic.peer_reset_token
         if token is not None and token != self._reset_token:
             self._reset_token = token
             self._endpoint.expect_reset(token, self)
-
-    def _note_progress(self) -> None:
-        if self._quic.handshake_step != self._handshake_step:
-            self._handshake_step = self._quic.handshake_step
-            self._handshake_at = self._loop.time()
-
-    def _watch_handshake(self) -> None:
-        if self._handshake_timeout is None or self.is_closed or self._confirmed:
-            return
-        left = self._handshake_at + self._handshake_timeout - self._loop.time()
-        if left > 0:
-            self._handshake_timer = self._loop.call_later(left, self._watch_handshake)
-            return
-        self.refuse(f"handshake made no progress for {self._handshake_timeout:g} s")

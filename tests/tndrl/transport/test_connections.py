@@ -78,8 +78,8 @@ async def test_a_dead_connection_is_found_out_before_it_is_used(short_dir: Path)
 
 def silence(session: Session) -> None:
     """Let the session's peer have been silent for long, and send no PING but when asked."""
-    assert session._keepalive_timer is not None
-    session._keepalive_timer.cancel()
+    assert session.liveness._keepalive is not None
+    session.liveness._keepalive.cancel()
     session.heard_at = LONG_AGO
 
 

@@ -24,8 +24,7 @@ from tndrl.errors import (
     RefusedError,
     StatelessResetError,
 )
-from tndrl.transport import endpoint, turns
-from tndrl.transport import session as session_module
+from tndrl.transport import endpoint, liveness, turns
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
 from tndrl.transport.session import Session
@@ -349,11 +348,11 @@ async def test_a_closed_port_ends_a_handshake() -> None:
 
 async def test_a_closed_port_is_doubted_of_a_live_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report about a peer that is connected is checked by a PING: anybody can forge it."""
-    monkeypatch.setattr(session_module, "DOUBT_TIMEOUT", 0.1)
+    monkeypatch.setattr(liveness, "DOUBT_TIMEOUT", 0.1)
     async with streams.connected() as quic:
         quic.client_endpoint._port_closed(quic.server_endpoint.address)
-        assert quic.client._doubt is not None
-        await streams.until(lambda: quic.client._doubt is None, lambda: asyncio.sleep(0.02))
+        assert quic.client.liveness._doubt is not None
+        await streams.until(lambda: quic.client.liveness._doubt is None, lambda: asyncio.sleep(0.02))
         assert quic.client.is_connected
 
 
@@ -361,7 +360,7 @@ async def test_a_server_believes_no_report() -> None:
     """Clients come and go: a report at a listening socket ends nothing."""
     async with streams.connected() as quic:
         quic.server_endpoint._port_closed(quic.server.address)
-        assert quic.server._doubt is None
+        assert quic.server.liveness._doubt is None
         assert quic.server.is_connected
 
 

@@ -71,7 +71,7 @@ async def test_silence_is_told_from_a_close() -> None:
     """A connection that ended by its idle timeout says so."""
     async with streams.connected(QuicSettings(idle_timeout=0.2, keepalive=100)) as quic:
         for session in (quic.client, quic.server):
-            session._keepalive_timer.cancel()
+            session.liveness._keepalive.cancel()
         await quic.server.wait_closed()
         assert quic.server._quic.is_idle_timeout
         assert quic.server._quic.is_terminated
