@@ -8,7 +8,7 @@ from rogue.connection import RogueConnection
 from rogue.script import Script
 from support.virtual import NODE, connection
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, Close
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 
 CLIENT = ("192.0.2.2", 50000)
 

@@ -23,9 +23,9 @@ from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectError, WrongIdentityError
 from tndrl.transport import addresses
 from tndrl.transport.dialer import Target
-from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.gate import CallGate
 from tndrl.transport.listener import MuxListener
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.tickets import MemoryTickets
 
 

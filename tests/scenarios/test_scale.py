@@ -14,9 +14,10 @@ import pytest
 import tndrl
 from support import nodes, processes, streams
 from support.victim import Meter
-from tndrl.transport.endpoint import Endpoint, QuicSettings
+from tndrl.transport.endpoint import Endpoint
 from tndrl.transport.http2 import PREFACE, SETTINGS
 from tndrl.transport.identity import ServerPolicy
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 from tndrl.transport.udp import client_udp
 

@@ -24,13 +24,14 @@ from rogue.script import Script
 from support import certs
 from tndrl.transport import http2
 from tndrl.transport.dialer import MuxDialer, Target
-from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks
+from tndrl.transport.endpoint import Endpoint, ServerCallbacks
 from tndrl.transport.gate import CallGate
 from tndrl.transport.grpc_server import GrpcServer
 from tndrl.transport.identity import ClientPolicy, ServerPolicy, VerifyPeer
 from tndrl.transport.interceptor import PeerInterceptor
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.memory import memory_pair
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey

@@ -11,21 +11,19 @@ from __future__ import annotations
 import heapq
 import math
 import random
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 
 from aioquic.buffer import Buffer
 from aioquic.quic import events
-from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.packet import QuicPacketType, pull_quic_header
 
 from support import streams
 from support.link import Direction, Link, source_host
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed
-from tndrl.transport.endpoint import ALPN, CONNECTION_ID_LENGTH, QuicSettings
 from tndrl.transport.identity import ClientPolicy, ServerPolicy
+from tndrl.transport.quic_settings import CONNECTION_ID_LENGTH, QuicSettings
 
 NODE = ("192.0.2.1", 4433)
 Address = tuple[str, int]
@@ -43,17 +41,8 @@ def connection(
     """Return one end: of node "b", which dials, or of node "a", dialled at the connection ID ``destination``."""
     ours = streams.credentials("b" if is_client else "a")
     policy = ServerPolicy(ours.bundle, "localhost") if is_client else ClientPolicy(ours.bundle)
-    configuration = QuicConfiguration(
-        is_client=is_client,
-        alpn_protocols=[ALPN],
-        connection_id_length=CONNECTION_ID_LENGTH,
-        idle_timeout=settings.idle_timeout,
-        max_data=settings.limits.connection_window,
-        max_stream_data=settings.limits.stream_window,
-        verify_mode=ssl.CERT_NONE,
-        server_name="localhost" if is_client else None,
-    )
-    configuration.certificate, configuration.private_key = ours.chain[0], ours.private_key
+    configuration = settings.configuration(ours, is_client=is_client)
+    configuration.server_name = "localhost" if is_client else None
     return AuthenticatedConnection(
         configuration=configuration,
         verify_peer=policy.verify,

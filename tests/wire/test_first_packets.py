@@ -18,7 +18,8 @@ from support import nodes, streams
 from tndrl.config import LimitsConfig
 from tndrl.errors import NoAnswerError
 from tndrl.transport.codes import TransportCode
-from tndrl.transport.endpoint import Endpoint, QuicSettings
+from tndrl.transport.endpoint import Endpoint
+from tndrl.transport.quic_settings import QuicSettings
 from wire.stages import Stage, check_no_fault
 
 Address = tuple[str, int]

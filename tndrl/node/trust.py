@@ -14,7 +14,7 @@ from pki.spiffe import IdPattern
 from tndrl.config import Config
 from tndrl.config.schema import expand
 from tndrl.errors import ConfigError
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.tracing import TraceSettings
 
 

@@ -15,11 +15,12 @@ from tndrl.errors import IdentityError, NoAnswerError, NoRouteError, TndrlError,
 from tndrl.transport import addresses
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.early import EarlyGate
-from tndrl.transport.endpoint import Endpoint, QuicSettings
+from tndrl.transport.endpoint import Endpoint
 from tndrl.transport.failures import silence
 from tndrl.transport.identity import ServerPolicy, server_name, unchanged
 from tndrl.transport.liveness import DOUBT_TIMEOUT
 from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 from tndrl.transport.starts import Starts
 from tndrl.transport.stream import wake

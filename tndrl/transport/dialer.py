@@ -19,11 +19,11 @@ from tndrl.errors import TndrlError, UsageError
 from tndrl.transport.channels import REFUSAL_TIMEOUT, ChannelSocket
 from tndrl.transport.connections import Connections, TargetGate
 from tndrl.transport.early import EarlyGate
-from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.http2 import NO_PING_TIMEOUT
 from tndrl.transport.idempotent import idempotent_methods
 from tndrl.transport.loop_bound import LoopBoundChannel
 from tndrl.transport.priority import Priority, priority_of
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
 from tndrl.transport.stream import ByteStream

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-import ssl
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from aioquic.buffer import Buffer
-from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE, QuicConfiguration
+from aioquic.quic.configuration import SMALLEST_MAX_DATAGRAM_SIZE
 from aioquic.quic.packet import (
     QuicHeader,
     QuicPacketType,
@@ -20,7 +18,6 @@ from aioquic.quic.packet import (
 )
 
 from pki.credentials import Credentials
-from tndrl.config import LimitsConfig
 from tndrl.errors import ConnectionClosedError, PortClosedError, StatelessResetError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.first_packet import is_authentic
@@ -28,37 +25,20 @@ from tndrl.transport._aioquic.resumption import Resumption
 from tndrl.transport.admission import Accept, Admission, Answer
 from tndrl.transport.codes import ErrorCode, code_name
 from tndrl.transport.identity import VerifyPeer
+from tndrl.transport.quic_settings import CONNECTION_ID_LENGTH, QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.routes import Routes
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey, StatelessResets, token_of
 from tndrl.transport.tickets import IssuedTickets, Ticket
-from tndrl.transport.tracing import TraceSettings, Tracing
+from tndrl.transport.tracing import Tracing
 from tndrl.transport.turns import Turns
-from tndrl.transport.udp import Address, UdpSocket
+from tndrl.transport.udp import Address, UdpSocket, format_address
 from tndrl.transport.udp_options import own_address, route_payload
 from tndrl.transport.version_negotiation import VERSIONS, negotiate, version_of
 
-logger = logging.getLogger("tndrl.transport")
-
-ALPN = "tndrl"
-CONNECTION_ID_LENGTH = 8
-
 SHORT_HEADER = 0x40
 """The first two bits of a packet after the handshake (RFC 9000 section 17.3)."""
-
-
-@dataclass(frozen=True)
-class QuicSettings:
-    """The numbers of a connection. Seconds and bytes."""
-
-    idle_timeout: float = 60.0
-    keepalive: float = 30.0
-    handshake_timeout: float = 5.0
-    max_datagram: int = 16383
-    early_data: bool = True
-    limits: LimitsConfig = field(default_factory=LimitsConfig)
-    trace: TraceSettings = field(default_factory=TraceSettings)
 
 
 @dataclass(frozen=True)
@@ -95,7 +75,9 @@ class Endpoint:
         except BaseException:
             sock.close()
             raise
-        self._server_configuration = self._configuration(is_client=False)  # one for all that are accepted
+        # One for all that are accepted.
+        self._server_configuration = settings.configuration(credentials, is_client=False)
+        self._tracing.apply(self._server_configuration)
         self._resumption = Resumption(
             issued=server.tickets if server else None, early_data=settings.early_data
         )
@@ -140,8 +122,9 @@ class Endpoint:
 
         With a ``ticket``, whose certificates have just been verified again, it resumes; ``on_ticket`` takes new ones.
         """
-        configuration = self._configuration(is_client=True)
+        configuration = self._settings.configuration(self._credentials, is_client=True)
         configuration.server_name = server_name
+        self._tracing.apply(configuration)
         resumption = Resumption(
             offer=ticket, keep=on_ticket, early_data=self._settings.early_data, counters=self.counters
         )
@@ -243,24 +226,6 @@ class Endpoint:
             answer_from_destination=self._server is not None,
             offload=self._offload,
         )
-
-    def _configuration(self, *, is_client: bool) -> QuicConfiguration:
-        settings, credentials = self._settings, self._credentials
-        configuration = QuicConfiguration(
-            is_client=is_client,
-            alpn_protocols=[ALPN],
-            connection_id_length=CONNECTION_ID_LENGTH,
-            supported_versions=list(VERSIONS),
-            idle_timeout=settings.idle_timeout,
-            max_data=settings.limits.connection_window,
-            max_stream_data=settings.limits.stream_window,
-            verify_mode=ssl.CERT_NONE,  # aioquic's check is not enough, ours stands in _aioquic/tls.py
-        )
-        configuration.certificate = credentials.chain[0]
-        configuration.certificate_chain = list(credentials.chain[1:])
-        configuration.private_key = credentials.private_key
-        self._tracing.apply(configuration)
-        return configuration
 
     def _connection_options(self) -> dict[str, Any]:
         return {
@@ -402,10 +367,3 @@ class Endpoint:
                     session.liveness.doubt(failure)
                 else:
                     session.abandon(failure)
-
-
-def format_address(address: Address) -> str:
-    """Return ``host:port``, an IPv6 host in brackets, an IPv4-mapped one as IPv4."""
-    host, port = address[0], address[1]
-    host = host.removeprefix("::ffff:") if "." in host else host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

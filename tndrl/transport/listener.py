@@ -17,14 +17,15 @@ from pki.spiffe import IdPattern, SpiffeId
 from tndrl.errors import ConfigError, UsageError
 from tndrl.transport.backends import Backends
 from tndrl.transport.codes import ErrorCode
-from tndrl.transport.endpoint import Endpoint, QuicSettings, ServerCallbacks, format_address
+from tndrl.transport.endpoint import Endpoint, ServerCallbacks
 from tndrl.transport.identity import ClientPolicy, IsRevoked, never_revoked
 from tndrl.transport.peers import Peers
 from tndrl.transport.priority import Priority
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
 from tndrl.transport.tickets import IssuedTickets
-from tndrl.transport.udp import bind_udp
+from tndrl.transport.udp import bind_udp, format_address
 from tndrl.transport.udp_options import small_buffers
 
 logger = logging.getLogger("tndrl.transport")

@@ -31,6 +31,13 @@ Address = tuple[Any, ...]
 """A socket address of Python's. Where a socket listens on every address, the own one follows, as a control message."""
 
 
+def format_address(address: Address) -> str:
+    """Return ``host:port``, an IPv6 host in brackets, an IPv4-mapped one as IPv4."""
+    host, port = address[0], address[1]
+    host = host.removeprefix("::ffff:") if "." in host else host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def bind_udp(host: str, port: int) -> socket.socket:
     """Return a non-blocking UDP socket bound to ``host`` and ``port``; ``::`` takes IPv4 too.
 

@@ -17,9 +17,9 @@ from tndrl.config import LimitsConfig
 from tndrl.errors import StreamResetError
 from tndrl.transport import bridge, http2
 from tndrl.transport.bridge import splice
-from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.listener import MuxListener
 from tndrl.transport.memory import MemoryStream, memory_pair
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.stream import CHUNK
 
 ECHO = bytes([ECHO_TYPE])

@@ -34,7 +34,7 @@ from tndrl.errors import (
 )
 from tndrl.transport import addresses, http2
 from tndrl.transport.dialer import MuxDialer, Target
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 
 
 async def who(_request: bytes, context: grpc.aio.ServicerContext) -> bytes:

@@ -26,10 +26,11 @@ from tndrl.errors import (
 )
 from tndrl.transport import endpoint, liveness, turns
 from tndrl.transport.codes import ErrorCode
-from tndrl.transport.endpoint import Endpoint, QuicSettings, format_address
+from tndrl.transport.endpoint import Endpoint
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey
-from tndrl.transport.udp import client_udp
+from tndrl.transport.udp import client_udp, format_address
 
 V1 = QuicProtocolVersion.VERSION_1
 QUIC_VERSIONS = [V1, QuicProtocolVersion.VERSION_2]
@@ -385,20 +386,6 @@ async def test_a_connection_works_without_the_system_s_help() -> None:
             received += await far.receive()
         await sending
         assert received == sent
-
-
-@pytest.mark.parametrize(
-    ("address", "text"),
-    [
-        (("192.0.2.1", 1), "192.0.2.1:1"),
-        (("2001:db8::1", 2, 0, 0), "[2001:db8::1]:2"),
-        (("::ffff:192.0.2.1", 3, 0, 0), "192.0.2.1:3"),
-        (("::", 4, 0, 0), "[::]:4"),
-    ],
-)
-def test_addresses_in_words(address: tuple, text: str) -> None:
-    """IPv6 stands in brackets, IPv4 in its own form even where it came through an IPv6 socket."""
-    assert format_address(address) == text
 
 
 async def test_a_flood_in_the_socket_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from support import streams
 from tndrl.errors import ConnectError, PortClosedError
 from tndrl.transport import liveness
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 
 
 @pytest.fixture

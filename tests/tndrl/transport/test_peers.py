@@ -16,7 +16,7 @@ from support.streams import RawClient
 from tndrl.config import LimitsConfig
 from tndrl.transport import identity_cap
 from tndrl.transport.codes import TransportCode
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 
 
 async def test_only_who_is_allowed_may_connect(short_dir: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ from tndrl.errors import (
     TndrlError,
 )
 from tndrl.transport import session as session_module
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.send_budget import STREAM_SHARE
 from tndrl.transport.session import Session

@@ -12,7 +12,7 @@ import pytest
 from support import streams
 from tndrl.errors import ConfigError, NoAnswerError
 from tndrl.transport import tracing
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.tracing import KeyLog, QlogDirectory, TraceSettings
 
 ODCID = bytes(range(8))

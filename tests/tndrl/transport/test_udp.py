@@ -12,7 +12,7 @@ import pytest
 
 from support import requires, streams
 from tndrl.transport import udp
-from tndrl.transport.udp import Address, UdpSocket, bind_udp, client_udp
+from tndrl.transport.udp import Address, UdpSocket, bind_udp, client_udp, format_address
 
 ANY = "0.0.0.0"  # noqa: S104 - what is expected, not what is bound
 
@@ -284,3 +284,17 @@ def test_a_calling_socket_of_no_family_raises() -> None:
     """A family that the system does not have is the system's error."""
     with pytest.raises(OSError, match="not supported"):
         client_udp(12345)
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        (("192.0.2.1", 1), "192.0.2.1:1"),
+        (("2001:db8::1", 2, 0, 0), "[2001:db8::1]:2"),
+        (("::ffff:192.0.2.1", 3, 0, 0), "192.0.2.1:3"),
+        (("::", 4, 0, 0), "[::]:4"),
+    ],
+)
+def test_addresses_in_words(address: tuple, text: str) -> None:
+    """IPv6 stands in brackets, IPv4 in its own form even where it came through an IPv6 socket."""
+    assert format_address(address) == text

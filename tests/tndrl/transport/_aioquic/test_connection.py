@@ -17,7 +17,7 @@ from tndrl.errors import ConnectError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, Close
 from tndrl.transport._aioquic.tls import VerifyingContext
 from tndrl.transport.codes import TransportCode
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 
 

@@ -14,7 +14,7 @@ from aioquic.quic.rangeset import RangeSet
 from support import streams
 from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.flow import FlowControl
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 
 STREAM, CONNECTION = 16 * 1024, 64 * 1024

@@ -18,7 +18,7 @@ from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic import keys
 from tndrl.transport._aioquic.keys import INTEGRITY_LIMITS, KeyPair, KeyUpdates, ReadKeys
 from tndrl.transport.codes import TransportCode
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 
 PACKETS = 100

@@ -22,8 +22,8 @@ from support.link import Direction, Link, UdpLink
 from tndrl.transport import mtu as mtu_module
 from tndrl.transport import udp
 from tndrl.transport._aioquic.path_mtu import ProbedReno
-from tndrl.transport.endpoint import QuicSettings
 from tndrl.transport.mtu import BASE, PathMtu
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 
 ETHERNET = QuicSettings(max_datagram=1452)

@@ -13,7 +13,7 @@ from support.link import Link
 from support.virtual import NODE, StuckError, Transfer, connection
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.probes import LONGEST_SHARE, PersistentProbes
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 
 
 def unanswered(idle_timeout: float) -> list[tuple[float, int]]:

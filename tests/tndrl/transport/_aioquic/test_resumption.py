@@ -22,8 +22,9 @@ from support.link import Link, UdpLink
 from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.resumption import ResumingConnection, ResumingContext
 from tndrl.transport._aioquic.tls import VerifyingContext
-from tndrl.transport.endpoint import Endpoint, QuicSettings
+from tndrl.transport.endpoint import Endpoint
 from tndrl.transport.identity import ClientPolicy
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.session import Session
 from tndrl.transport.tickets import MAX_AGE_ERROR, TICKETS_PER_HANDSHAKE, IssuedTickets, Ticket

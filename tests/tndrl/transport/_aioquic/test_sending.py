@@ -20,7 +20,7 @@ from aioquic.quic.stream import QuicStreamSender
 from support import streams
 from support.link import Link, UdpLink
 from tndrl.transport._aioquic.sending import BulkPackets
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 
 ETHERNET = QuicSettings(max_datagram=1452)

@@ -19,7 +19,7 @@ from support.carried import leave_none_out
 from support.link import Link, UdpLink
 from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic.small import SmallPackets
-from tndrl.transport.endpoint import QuicSettings
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 
 SMALL = QuicSettings(max_datagram=1452)
