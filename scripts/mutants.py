@@ -109,8 +109,8 @@ def check_imports(tree: Path) -> None:
             raise MutantError(f"{package.name} would be imported from {origin}, not from {tree}")
 
 
-def failures(tree: Path, tests: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Run ``tests`` in ``tree``; return those with a failure, and those with a case that ran.
+def failures(tree: Path, tests: Iterable[str], limit: float = LIMIT) -> tuple[set[str], set[str]]:
+    """Run ``tests`` in ``tree``, ``limit`` seconds at most; return those with a failure, and those that ran.
 
     Raises MutantError where pytest could not run them all: a mutant must not break the import.
     """
@@ -123,7 +123,7 @@ def failures(tree: Path, tests: Iterable[str]) -> tuple[set[str], set[str]]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=LIMIT,
+        timeout=limit,
         check=False,
     )
     if run.returncode not in (0, 1):
@@ -181,7 +181,7 @@ def check_unchanged(mutants: Sequence[Mutant], root: Path, scratch: Path) -> Non
     tests = [test for mutant in mutants for test in mutant.tests]
     tree = copy(root, scratch, "unchanged")
     check_imports(tree)
-    red, ran = failures(tree, tests)
+    red, ran = failures(tree, tests, LIMIT * len(mutants))
     if red:
         raise MutantError(f"red without any change: {' '.join(sorted(red))}")
     if skipped := set(tests) - ran:

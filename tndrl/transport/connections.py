@@ -13,6 +13,7 @@ from pki.credentials import Credentials
 from pki.spiffe import SpiffeId
 from tndrl.errors import IdentityError, NoAnswerError, NoRouteError, TndrlError, UsageError
 from tndrl.transport import addresses
+from tndrl.transport.changes import Changes
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.early import EarlyGate
 from tndrl.transport.endpoint import Endpoint
@@ -23,7 +24,6 @@ from tndrl.transport.pool import Check, Dial, Pool, Refuse, Use
 from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 from tndrl.transport.starts import Starts
-from tndrl.transport.stream import wake
 from tndrl.transport.target import Target
 from tndrl.transport.tickets import ClientTickets, Ticket
 from tndrl.transport.udp import client_udp
@@ -58,7 +58,7 @@ class Connections:
         self._counters: Counter[str] = Counter()
         self._endpoints: dict[int, Endpoint] = {}  # by address family
         self._dialling: dict[Target, _Dialling] = {}
-        self._pausing: set[asyncio.Future[None]] = set()  # those who wait before they try again
+        self._changes = Changes()  # that are a reason to try again
         self._eviction: asyncio.TimerHandle | None = None
         self._starts = Starts()
         self._tasks: asyncio.TaskGroup | None = None
@@ -70,7 +70,7 @@ class Connections:
     def close(self) -> None:
         """Close every connection; whoever waits for one gets UsageError. The group ends what runs."""
         self._tasks = None
-        self._wake()
+        self._changes.tell()
         for dialling in self._dialling.values():
             dialling.task.cancel()
         if self._eviction is not None:
@@ -161,7 +161,7 @@ class Connections:
     def heard_of(self, identity: SpiffeId) -> None:
         """Let whoever waits for this identity try again at once."""
         self.pool.heard_of(identity)
-        self._wake()
+        self._changes.tell()
 
     # private
 
@@ -174,7 +174,7 @@ class Connections:
         """Let everybody who waits try again at once, should a connection that was silent answer after all."""
         with suppress(TndrlError):
             await session.ping()
-            self._wake()
+            self._changes.tell()
 
     async def _pause(self, target: Target, until: float) -> None:
         """Wait until it is time for another try, at most ``until`` then, or there is a connection."""
@@ -183,16 +183,7 @@ class Connections:
             left = min(until, self.pool.retry_at(target)) - loop.time()
             if left <= 0:
                 return
-            waiter = loop.create_future()
-            self._pausing.add(waiter)
-            try:
-                await asyncio.wait({waiter}, timeout=left)
-            finally:
-                self._pausing.discard(waiter)
-
-    def _wake(self) -> None:
-        for waiter in self._pausing:
-            wake(waiter)
+            await self._changes.next(timeout=left)
 
     async def _dialled(self, target: Target, early: EarlyGate | None) -> Session:
         dialling = self._dialling.get(target)
@@ -238,7 +229,7 @@ class Connections:
                 self._group().create_task(_last_chance(silent), name=f"last chance for {target}")
             self._evict()
             self.pool.heard_of(session.peer_id, target.host, target.port)
-            self._wake()
+            self._changes.tell()
             return session
         self.pool.failed(target, error, asyncio.get_running_loop().time())
         self._evict()

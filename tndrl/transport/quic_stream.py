@@ -22,7 +22,6 @@ class Connection(Protocol):
     label: str
     peer_id: SpiffeId | None
     is_client: bool
-    budget: SendBudget
 
     @property
     def is_closed(self) -> bool:
@@ -44,10 +43,16 @@ class Connection(Protocol):
     def flush_early(self) -> None:
         """Send what is due now, if that is not much more often than :meth:`flush_soon` would."""
 
+
+class Siblings(Protocol):
+    """What a stream needs of the streams beside it."""
+
+    budget: SendBudget
+
     def tell_soon(self, stream: QuicStream) -> None:
         """Tell a stream's reader that something has come, once all of it is there."""
 
-    def forget_stream(self, stream_id: int) -> None:
+    def forget(self, stream_id: int) -> None:
         """Drop a stream that is over on this side."""
 
     def watch_sender(self, stream: QuicStream, *, blocked: bool) -> None:
@@ -57,8 +62,11 @@ class Connection(Protocol):
 class QuicStream(ByteStream):
     """One bidirectional QUIC stream."""
 
-    def __init__(self, session: Connection, quic: AuthenticatedConnection, stream_id: int) -> None:
+    def __init__(
+        self, session: Connection, siblings: Siblings, quic: AuthenticatedConnection, stream_id: int
+    ) -> None:
         self.session = session
+        self._siblings = siblings
         self.stream_id = stream_id
         self._quic = quic
         self._loop = asyncio.get_running_loop()
@@ -117,7 +125,7 @@ class QuicStream(ByteStream):
     def is_full(self) -> bool:
         """Whether more bytes are unacknowledged than the connection's budget allows."""
         return (
-            self._quic.unsent(self.stream_id) > self.session.budget.stream_most
+            self._quic.unsent(self.stream_id) > self._siblings.budget.stream_most
             and self._failure is None
             and self._send_failure is None
         )
@@ -127,7 +135,7 @@ class QuicStream(ByteStream):
         self.raise_if_unsendable()
         if self._eof_sent:
             raise sent_after_end()
-        self.session.budget.add(len(data))
+        self._siblings.budget.add(len(data))
         self._quic.send_stream_data(self.stream_id, data)
         if at_once:
             self.session.flush_early()
@@ -137,12 +145,12 @@ class QuicStream(ByteStream):
     def when_writable(self, told: Told) -> None:
         """Call ``told`` when the peer has acknowledged enough."""
         self._tell_writable = told
-        self.session.watch_sender(self, blocked=told is not None)
+        self._siblings.watch_sender(self, blocked=told is not None)
 
     @property
     def bite(self) -> int:
         """How many bytes to take up at once; see :class:`SendBudget`."""
-        return self.session.budget.bite
+        return self._siblings.budget.bite
 
     @property
     def first_bite(self) -> int:
@@ -178,7 +186,7 @@ class QuicStream(ByteStream):
         if data:
             self._chunks.append(data)
         self._ended = self._ended or end
-        self.session.tell_soon(self)
+        self._siblings.tell_soon(self)
 
     def on_reset(self, code: int) -> None:
         """The peer gave up what it sends; both directions are over, because a call needs both."""
@@ -200,7 +208,7 @@ class QuicStream(ByteStream):
         """Packets went out or were acknowledged: there may be room to send."""
         if (
             self._tell_writable is not None
-            and self._quic.unsent(self.stream_id) <= self.session.budget.stream_most // 2
+            and self._quic.unsent(self.stream_id) <= self._siblings.budget.stream_most // 2
         ):
             self._tell_writable()
 
@@ -219,7 +227,7 @@ class QuicStream(ByteStream):
         unread = sum(len(chunk) for chunk in self._chunks)
         self._chunks.clear()
         self._quic.consume(self.stream_id, unread, self._loop.time())
-        self.session.forget_stream(self.stream_id)
+        self._siblings.forget(self.stream_id)
 
     def _fail(self, failure: TndrlError) -> None:
         if self._failure is None:

@@ -14,20 +14,17 @@ from aioquic.quic.events import (
     HandshakeCompleted,
     PingAcknowledged,
     QuicEvent,
-    StopSendingReceived,
-    StreamDataReceived,
-    StreamReset,
 )
 
 from pki.spiffe import SpiffeId
 from tndrl.errors import StreamRefusedError, TndrlError
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed, StreamOpened
+from tndrl.transport.changes import Changes
 from tndrl.transport.codes import ErrorCode, TransportCode
 from tndrl.transport.failures import explain_close
 from tndrl.transport.liveness import Liveness
+from tndrl.transport.open_streams import OpenStreams
 from tndrl.transport.quic_stream import QuicStream
-from tndrl.transport.send_budget import SendBudget
-from tndrl.transport.stream import wake
 from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
@@ -96,16 +93,13 @@ class Session:
         self._on_confirmed = on_confirmed
         self._on_closed = on_closed
         self._loop = asyncio.get_running_loop()
-        self._streams: dict[int, QuicStream] = {}
         self._connected = False  # we have verified the peer
         self._confirmed = False  # and the handshake is confirmed: the peer has verified us
         self._on_connected: list[Callable[[], None]] = []
-        self._waiters: set[asyncio.Future[None]] = set()  # woken at every change of what is above
+        self._changes = Changes()  # of what is above, and of pings
         self._pings_sent = 0
         self._pings_pending: set[int] = set()
-        self.budget = SendBudget(quic.send_buffer)
-        self._readable: dict[QuicStream, None] = {}  # streams for which something has come, in its order
-        self._blocked: set[QuicStream] = set()  # streams whose sender waits for acknowledgements
+        self._open = OpenStreams(quic)
         self._timer: asyncio.TimerHandle | None = None
         self._due: float | None = None  # when aioquic wants its timer to fire, which is not before ``_timer``
         self._flush_handle: asyncio.Handle | None = None
@@ -114,12 +108,11 @@ class Session:
         self._flushed_early_at = 0.0
         self._released = False  # the endpoint has forgotten this session: nothing is sent any more
         self.heard_at = self._loop.time()  # when the last datagram came
-        self.idle_since = self._loop.time()  # when the last stream ended
         self.liveness = Liveness(self, handshake_timeout)
 
     def __repr__(self) -> str:
         state = "closed" if self.is_closed else "confirmed" if self.is_confirmed else "handshake"
-        return f"<Session {self.label} {state}, {self.peer_id or 'unverified'}, {len(self._streams)} streams>"
+        return f"<Session {self.label} {state}, {self.peer_id or 'unverified'}, {self.streams} streams>"
 
     @property
     def address(self) -> Address:
@@ -149,7 +142,12 @@ class Session:
     @property
     def streams(self) -> int:
         """How many streams are open."""
-        return len(self._streams)
+        return len(self._open)
+
+    @property
+    def idle_since(self) -> float:
+        """When the last stream ended, in the loop's time."""
+        return self._open.idle_since
 
     @property
     def streams_left(self) -> int:
@@ -176,7 +174,7 @@ class Session:
     async def wait_closed(self) -> TndrlError:
         """Wait until the connection is over and return why. Safe to cancel."""
         while self.failure is None:
-            await self._change()
+            await self._changes.next()
         return self.failure
 
     async def ping(self) -> None:
@@ -207,7 +205,7 @@ class Session:
             raise StreamRefusedError(f"{self.label} allows no more streams on this connection")
         stream_id = self._quic.get_next_available_stream_id()
         self._quic.send_stream_data(stream_id, b"")  # takes the number, which aioquic would give again
-        return self._add_stream(stream_id)
+        return self._open.add(self, stream_id)
 
     def close(
         self, code: int = ErrorCode.NO_ERROR, reason: str = "", failure: TndrlError | None = None
@@ -254,7 +252,7 @@ class Session:
             if not self._confirmed:
                 self.liveness.note_step(self._quic.handshake_step)
             self._note_reset_token()
-            self._let_senders_go_on()
+            self._open.let_senders_go_on()
         self._set_timer()
 
     def react(self) -> None:
@@ -262,16 +260,10 @@ class Session:
         self._is_flushing = True
         try:
             self._handle_events()
-            self._let_senders_go_on()
+            self._open.let_senders_go_on()
         finally:
             self._is_flushing = False
         self.flush_soon()
-
-    def _let_senders_go_on(self) -> None:
-        if self.budget.is_spent:
-            self.budget.recount(self._quic.unsent_total)
-        for stream in tuple(self._blocked):
-            stream.on_flushed()
 
     def flush_soon(self) -> None:
         """Flush once, when the running callbacks are done."""
@@ -286,10 +278,6 @@ class Session:
             return
         self._flushed_early_at = now
         self.flush()
-
-    def tell_soon(self, stream: QuicStream) -> None:
-        """Tell a stream's reader when all that came is there."""
-        self._readable[stream] = None
 
     def migrate(self, *, new_host: bool) -> None:
         """Go on from another port or host of ours (RFC 9000 section 9); in a handshake as if nothing had happened."""
@@ -307,58 +295,20 @@ class Session:
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while self.failure is None and not condition():
-            await self._change()
+            await self._changes.next()
         if self.failure is not None:
             raise self.failure
 
-    async def _change(self) -> None:
-        waiter = self._loop.create_future()
-        self._waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            self._waiters.discard(waiter)
-
-    def _changed(self) -> None:
-        for waiter in self._waiters:
-            wake(waiter)
-
-    def _add_stream(self, stream_id: int) -> QuicStream:
-        stream = self._streams[stream_id] = QuicStream(self, self._quic, stream_id)
-        return stream
-
-    def forget_stream(self, stream_id: int) -> None:
-        """Drop a stream that is over on this side."""
-        self._streams.pop(stream_id, None)
-        self.idle_since = self._loop.time()
-        self._quic.forget(stream_id, self.idle_since)
-
-    def watch_sender(self, stream: QuicStream, *, blocked: bool) -> None:
-        """Note whether a stream's sender waits for acknowledgements."""
-        (self._blocked.add if blocked else self._blocked.discard)(stream)
-
     def _handle_events(self) -> None:
         while (event := self._quic.next_event()) is not None:
-            self._handle_event(event)
-        if self._readable:
-            readable, self._readable = self._readable, {}
-            for stream in readable:
-                stream.tell_readable()
+            if not self._open.handle(event):
+                self._handle_event(event)
+        self._open.tell_readers()
 
     def _handle_event(self, event: QuicEvent) -> None:
-        if isinstance(event, StreamDataReceived):
-            self._handle_data(event)
-        elif isinstance(event, StreamReset):
-            if (stream := self._streams.get(event.stream_id)) is not None:
-                stream.on_reset(event.error_code)
-            else:
-                self._quic.forget(event.stream_id, self._loop.time())
-        elif isinstance(event, StopSendingReceived):
-            if (stream := self._streams.get(event.stream_id)) is not None:
-                stream.on_stop_sending(event.error_code)
-        elif isinstance(event, PingAcknowledged):
+        if isinstance(event, PingAcknowledged):
             self._pings_pending.discard(event.uid)
-            self._changed()
+            self._changes.tell()
         elif isinstance(event, StreamOpened):
             self._handle_opened(event.stream_id)
         elif isinstance(event, ConnectionIdIssued):
@@ -376,13 +326,7 @@ class Session:
         if is_early:
             self.peer_id = self._quic.peer_id
         if self._connected or is_early:
-            self._on_stream(self._add_stream(stream_id))
-
-    def _handle_data(self, event: StreamDataReceived) -> None:
-        if (stream := self._streams.get(event.stream_id)) is not None:
-            stream.on_data(event.data, end=event.end_stream)
-        else:
-            self._quic.forget(event.stream_id, self._loop.time())  # late bytes of a stream we gave up
+            self._on_stream(self._open.add(self, stream_id))
 
     def _handle_connected(self) -> None:
         # Fail closed: whatever aioquic believes, without a verified identity there is no connection.
@@ -404,7 +348,7 @@ class Session:
         self._announce()
 
     def _announce(self) -> None:
-        self._changed()
+        self._changes.tell()
         if self._connected and self._confirmed and self._on_confirmed is not None:
             callback, self._on_confirmed = self._on_confirmed, None
             callback(self)
@@ -429,11 +373,9 @@ class Session:
         if self.failure is not None:
             return
         self.failure = failure
-        self._changed()
+        self._changes.tell()
         self.liveness.stop()
-        for stream in tuple(self._streams.values()):
-            stream.on_connection_lost(failure)
-        self._streams.clear()
+        self._open.end(failure)
         if self._on_closed is not None:
             self._on_closed(self)
 

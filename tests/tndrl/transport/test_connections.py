@@ -142,6 +142,7 @@ async def test_who_waits_goes_on_when_a_silent_connection_answers(
         async with link, streams.dialer(connect_timeout=0.3) as dialer, asyncio.timeout(15):
             target = streams.target(link.address, streams.node_id("a"))
             session = await dialer.dial(target)
+            await session.wait_confirmed()
             silence(session)
             link.black_out(2.0)
             with pytest.raises(NoAnswerError):
@@ -160,7 +161,7 @@ async def test_who_waits_does_so_until_the_end(monkeypatch: pytest.MonkeyPatch) 
     async with streams.dialer() as dialer:
         gate = TargetGate(dialer._connections, Target("127.0.0.1", 9))
         waiting = asyncio.ensure_future(gate.opened(waits=True))
-        await streams.until(lambda: bool(dialer._connections._pausing), lambda: asyncio.sleep(0.01))
+        await streams.until(lambda: bool(dialer._connections._changes._waiters), lambda: asyncio.sleep(0.01))
         assert isinstance(gate.failure, PortClosedError)
         await asyncio.sleep(0.2)  # nothing happens, which is what the test is about
         assert dialer.stats()["handshakes_failed"] == 1

@@ -15,14 +15,10 @@ from tndrl.errors import (
     PortClosedError,
     StreamRefusedError,
     StreamResetError,
-    TndrlError,
 )
 from tndrl.transport import session as session_module
 from tndrl.transport.quic_settings import QuicSettings
-from tndrl.transport.quic_stream import QuicStream
-from tndrl.transport.send_budget import STREAM_SHARE
 from tndrl.transport.session import Session
-from tndrl.transport.stream import CHUNK
 from tndrl.transport.udp import bind_udp
 
 
@@ -132,7 +128,7 @@ async def test_a_cancelled_wait_leaves_nothing(quic: streams.Quic) -> None:
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait({waiting})
-    assert not quic.client._waiters
+    assert not quic.client._changes._waiters
     assert quic.client.is_connected
 
 
@@ -181,18 +177,6 @@ async def test_waiters_before_the_handshake_get_its_failure() -> None:
             assert isinstance(failure, NoAnswerError)
 
 
-async def test_late_bytes_of_a_forgotten_stream_are_dropped(quic: streams.Quic) -> None:
-    """What still comes on a stream that we gave up harms nobody."""
-    near, far = await quic.streams()
-    far.abort(3)
-    await near.send(b"late")
-    await quic.exchange()
-    with pytest.raises(TndrlError):
-        await near.send(b"later")
-    assert quic.server.streams == 0
-    assert quic.client.is_connected
-
-
 async def test_a_timer_that_fires_too_early_is_set_anew() -> None:
     """A timer is not moved when its time has become a later one; when it fires, it waits for the rest."""
     async with streams.connected() as quic:
@@ -218,41 +202,6 @@ async def test_a_timer_that_fires_too_early_is_set_anew() -> None:
         session._timer.cancel()
         session._handle_timer()
         assert len(handled) == 1
-
-
-async def test_many_senders_share_a_budget() -> None:
-    """Streams together keep no more than the connection's budget and a share each, and go on when there is room."""
-    most, count = 256 * 1024, 20
-    limits = LimitsConfig(connection_send_buffer=most, connection_window=64 * 1024)
-    async with streams.connected(QuicSettings(limits=limits)) as quic:
-        pairs = [await quic.streams() for _ in range(count)]
-        sent = [0] * count
-
-        async def send_for_ever(number: int) -> None:
-            near = pairs[number][0]
-            while True:
-                data = bytes(near.bite)
-                sent[number] += len(data)
-                await near.send(data)
-
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            senders = [group.create_task(send_for_ever(number)) for number in range(count)]
-            for _ in range(5):
-                await quic.exchange()
-            assert min(sent) >= STREAM_SHARE
-            assert quic.client._quic.unsent_total <= most + count * 2 * STREAM_SHARE + CHUNK
-            before, read = list(sent), [asyncio.ensure_future(_drain(far)) for _near, far in pairs]
-            await streams.until(lambda: all(map(int.__gt__, sent, before)), quic.exchange)
-            for task in senders:
-                task.cancel()
-            await streams.until(lambda: not quic.client.budget.is_spent, quic.exchange)
-            for task in read:
-                task.cancel()
-
-
-async def _drain(stream: QuicStream) -> None:
-    while await stream.receive():
-        pass
 
 
 async def test_what_goes_at_once_and_what_waits_for_company(
