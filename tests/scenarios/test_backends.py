@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from pathlib import Path
 
 import grpc
@@ -10,7 +11,9 @@ import grpc.aio
 import pytest
 
 from support import requires, streams
+from support.refusals import retry_delay
 from support.streams import GRPC_TYPE, RawClient
+from tndrl.transport.refusal import SOON
 
 METHOD = "/test.Service/Say"
 HOLD = "/test.Service/Hold"
@@ -38,12 +41,19 @@ async def call(channel: grpc.aio.Channel, method: str = METHOD) -> bytes:
     return await channel.unary_unary(method)(b"hello", timeout=10)
 
 
-async def fails(calling: asyncio.Future[bytes]) -> str:
-    """Check that a call fails as UNAVAILABLE, and return its details."""
+async def fails(calling: Awaitable[bytes]) -> grpc.aio.AioRpcError:
+    """Check that a call fails as UNAVAILABLE, and return its error."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await calling
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-    return raised.value.details() or ""
+    return raised.value
+
+
+async def is_turned_away(calling: Awaitable[bytes]) -> None:
+    """Check that a call is told why its service does not answer, and when to try again."""
+    error = await fails(calling)
+    assert "cannot be reached" in str(error.details())
+    assert retry_delay(error) == SOON
 
 
 async def test_a_service_that_dies(short_dir: Path) -> None:
@@ -62,7 +72,7 @@ async def test_a_service_that_dies(short_dir: Path) -> None:
             await streams.until(lambda: listener.stats()["streams_open"] == 2, lambda: asyncio.sleep(0.01))
             assert await call(channel) == b"hello"
         await fails(held)
-        assert "cannot be reached" in await fails(asyncio.ensure_future(call(channel)))
+        await is_turned_away(call(channel))
         await streams.echoes(other, 4)
         async with streams.grpc_server(short_dir / "grpc", HANDLERS):
             assert await streams.eventually(lambda: call(channel)) == b"hello"
@@ -82,7 +92,7 @@ async def test_a_service_that_takes_no_connections(short_dir: Path) -> None:
             listener.bind(GRPC_TYPE, str(short_dir / "full"))
             calling = asyncio.ensure_future(call(channel))
             await streams.echoes(other, 0)
-            assert "cannot be reached" in await fails(calling)
+            await is_turned_away(calling)
             assert listener.stats()["backends_unreachable"] >= 1
         async with streams.grpc_server(short_dir / "grpc", HANDLERS) as server:
             listener.bind(GRPC_TYPE, server.path)
@@ -100,6 +110,6 @@ async def test_a_path_that_is_no_socket(short_dir: Path) -> None:
     ):
         listener.bind(GRPC_TYPE, str(short_dir / "file"))
         channel = dialer.channel(streams.target(listener.address, streams.node_id("a")), GRPC_TYPE)
-        assert "cannot be reached" in await fails(asyncio.ensure_future(call(channel)))
+        await is_turned_away(call(channel))
         await streams.echoes(other, 0)
         await channel.close()

@@ -11,7 +11,9 @@ import pytest
 import tndrl
 from rogue.peer import Peer
 from support import nodes, processes, streams
+from support.refusals import retry_delay
 from support.workshop import TYPE, Work, stub_of
+from tndrl.transport.refusal import SOON
 
 SHARE = 112
 """Streams that a peer may have alone, of 256 that half of 1,024 descriptors carry, 32 of them for Control."""
@@ -73,5 +75,6 @@ async def test_running_out_costs_the_last_only(short_dir: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await make_many(peer, 20)
             assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert retry_delay(raised.value) == SOON
             await nodes.ping(stub)
         assert await streams.eventually(lambda: make(peer)) == b"oak"

@@ -11,11 +11,10 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 import tndrl
 from support import nodes, streams
+from support.refusals import retry_delay
 from support.workshop import TYPE, Work, Workshop, stub_of
 from tndrl.control.state import NodeState
 from tndrl.errors import AgentCallError
@@ -33,14 +32,6 @@ async def limited(folder: Path, **limits: int) -> AsyncIterator[tuple[tndrl.Node
     async with node, nodes.calling(folder / "b", "b", node.address) as peer:
         yield node, workshop, peer
         await node.stop(graceful=False)
-
-
-def retry_delay(error: grpc.aio.AioRpcError) -> float:
-    """Return after how many seconds a refused call may be tried again."""
-    status, info = rpc_status.from_call(error), error_details_pb2.RetryInfo()
-    assert status is not None
-    assert status.details[0].Unpack(info)
-    return info.retry_delay.ToNanoseconds() / 1e9
 
 
 async def outcome(call: grpc.aio.Call) -> grpc.StatusCode:

@@ -5,6 +5,9 @@
             ...                                                             # the attack
     v.assert_unharmed()                         # or assert_unharmed(p99=0.050), for a case with a bound of its own
 
+    async with victim.unharmed(node.address, short_dir / "victim", p99=0.050):      # the same, all that is inside
+        ...
+
 ``Meter`` tells what an attack costs the node, which then runs in a process of its own (``support.processes``).
 Tests with a victim are marked ``serial``.
 """
@@ -40,6 +43,9 @@ PATIENCE = 5.0
 WARM_UP = 10
 """Pings before the first that counts."""
 
+SHORTEST = 0.5
+"""Seconds for which an attack counts: what it left behind harms too, and there must be some Pings."""
+
 FLOOR = 0.020
 FACTOR = 3
 """A victim is unharmed while its p99 is at most the larger of ``FLOOR`` seconds and ``FACTOR`` times its baseline."""
@@ -64,10 +70,10 @@ class Victim:
 
     @asynccontextmanager
     async def attack(self) -> AsyncIterator[None]:
-        """Count the Pings that begin inside. May be entered again: the counts add up."""
+        """Count the Pings that begin inside, half a second long at least. May be entered again: the counts add up."""
         began = time.monotonic()
         yield
-        self.during += await self._between(began, time.monotonic())
+        self.during += await self._between(began, max(time.monotonic(), began + SHORTEST))
 
     async def quiet(self, seconds: float) -> None:
         """Measure the baseline, for some time from the first Ping on."""
@@ -129,6 +135,15 @@ async def beside(address: str, pki_dir: Path, *, baseline: float = 5.0) -> Async
     finally:
         process.stdin.close()  # which ends it
         await process.communicate()
+
+
+@asynccontextmanager
+async def unharmed(address: str, pki_dir: Path, *, p99: float) -> AsyncIterator[None]:
+    """Have a victim beside all that is done inside: its Pings must all pass, 99 of 100 in ``p99`` seconds."""
+    async with beside(address, pki_dir, baseline=0.2) as victim:
+        async with victim.attack():
+            yield
+        victim.assert_unharmed(p99=p99)
 
 
 def _prepare(pki_dir: Path) -> None:

@@ -1,16 +1,9 @@
-"""Random faults in bytes, the same for the same seed, and a watch on what each input costs."""
+"""Random faults in bytes, the same for the same seed."""
 
 from __future__ import annotations
 
 import random
-import time
-from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-Outcome = TypeVar("Outcome")
-
-LIMIT = 1.0
-"""Seconds of CPU that no input may take."""
+from collections.abc import Sequence
 
 EDGES = (0x00, 0x01, 0x3F, 0x40, 0x7F, 0x80, 0xBF, 0xC0, 0xFF)
 """Where numbers of RFC 9000 section 16 change their length, and the ends of a byte."""
@@ -22,15 +15,6 @@ def faulty(data: bytes, dice: random.Random, others: Sequence[bytes] = ()) -> by
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
         dice.choice((_turn, _set, _cut, _insert, _repeat, _end, _graft))(made, dice, others)
     return bytes(made)
-
-
-def timed(call: Callable[[], Outcome], what: object) -> Outcome:
-    """Return what ``call`` returns, and check that it took no longer than an input may."""
-    began = time.thread_time()
-    outcome = call()
-    took = time.thread_time() - began
-    assert took <= LIMIT, f"{took:.2f} s of CPU for {what!r}"
-    return outcome
 
 
 def _at(data: bytearray, dice: random.Random) -> int:

@@ -15,7 +15,7 @@ from pki.svid import Usage
 from rogue import frames
 from rogue.peer import Peer, RogueClient, packed
 from rogue.script import Script
-from support import processes, streams
+from support import processes, streams, victim
 from support.certs import BAD
 from support.victim import Meter
 from tndrl.config import LimitsConfig
@@ -108,7 +108,10 @@ async def test_a_handshake_in_pieces_costs_little(
     short_dir: Path, epoch: Epoch, make: Callable[[int], Iterator[bytes]]
 ) -> None:
     """Giant and gapped CRYPTO frames cost the node at most 50 ms of CPU for each connection, its handshake included."""
-    async with processes.serving(short_dir / "a") as node:
+    async with (
+        processes.serving(short_dir / "a") as node,
+        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
+    ):
         meter = Meter(node.pid)
         for _ in range(ROUNDS):
             async with RogueClient(node.address, streams.honest("b")) as rogue:

@@ -14,7 +14,7 @@ import pytest
 
 from rogue.connection import RogueConnection
 from rogue.peer import RogueClient
-from support import nodes, streams
+from support import nodes, processes, streams, victim
 from tndrl.config import LimitsConfig
 from tndrl.errors import NoAnswerError
 from tndrl.transport.codes import TransportCode
@@ -315,6 +315,22 @@ async def test_a_flood_of_one_identity(stage: Stage) -> None:
         )
         assert stage.node.stats()["connections_open"] == 8 + 1
         await nodes.ping(stage.victim)
+
+
+@pytest.mark.serial
+async def test_a_flood_of_one_identity_harms_nobody_else(short_dir: Path) -> None:
+    """A hundred connections of one identity, one after another beside eight that stay, are refused beside a victim."""
+    async with (
+        processes.serving(short_dir / "a") as node,
+        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
+        AsyncExitStack() as stack,
+    ):
+        for _ in range(8):
+            client = RogueClient(node.address, streams.honest("flood"))
+            assert await (await stack.enter_async_context(client)).outcome() is None
+        for _ in range(100):
+            async with RogueClient(node.address, streams.honest("flood")) as late:
+                assert (await late.closed()).code == TransportCode.CONNECTION_REFUSED
 
 
 async def test_many_identities(short_dir: Path) -> None:

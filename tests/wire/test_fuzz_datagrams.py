@@ -20,7 +20,8 @@ from aioquic.tls import Epoch
 from rogue import frames
 from rogue.pair import Pair
 from support import streams
-from wire.faults import faulty, timed
+from support.cost import timed
+from wire.faults import faulty
 from wire.stages import check_no_fault
 from wire.test_handshake import valid
 

@@ -12,7 +12,8 @@ from aioquic.tls import Epoch, HandshakeType
 from rogue import frames, messages
 from rogue.frames import frame
 from rogue.pair import Pair
-from wire.faults import faulty, timed
+from support.cost import timed
+from wire.faults import faulty
 from wire.stages import check_no_fault
 from wire.test_handshake import valid
 

@@ -9,17 +9,20 @@ import pytest
 
 from rogue.peer import Peer, RogueClient
 from support import nodes, streams
+from support.cost import timed
 from tndrl.config import LimitsConfig
 from tndrl.transport import http2
 from tndrl.transport.h2_guard import FrameGuard, ViolationError, check_preface
 from tndrl.transport.http2 import LARGEST_HELD_FRAME, PREFACE, FrameGate, Opening
 from tndrl.transport.rate import TokenBucket
-from wire.faults import faulty, timed
+from wire.faults import faulty
 from wire.stages import Stage, check_no_fault
 from wire.test_handshake import valid
 
-COUNT = 10_000
-"""Byte streams for each of the parsers, in every run."""
+COUNTS = pytest.mark.parametrize(
+    "count", [10_000, pytest.param(300_000, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+)
+"""Byte streams for each of the parsers."""
 
 LIMITS = LimitsConfig()
 
@@ -50,18 +53,19 @@ def whole(dice: random.Random) -> bytes:
     return PREFACE + faulty(dice.choice(SOUND), dice, SOUND)
 
 
-def inputs(name: str) -> Iterator[list[bytes]]:
+def inputs(name: str, count: int) -> Iterator[list[bytes]]:
     """Yield byte streams in pieces."""
     dice = random.Random(name)
-    for _ in range(COUNT):
+    for _ in range(count):
         data = whole(dice)
         cuts = sorted(dice.randrange(len(data) + 1) for _ in range(dice.randrange(8)))
         yield [data[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True)]
 
 
-def test_the_gate() -> None:
+@COUNTS
+def test_the_gate(count: int) -> None:
     """What comes out is a beginning of what went in, and no more than one frame of it is held."""
-    for pieces in inputs("gate"):
+    for pieces in inputs("gate", count):
         gate = FrameGate()
         passed = timed(lambda gate=gate, pieces=pieces: b"".join(map(gate.feed, pieces)), pieces)
         data = b"".join(pieces)
@@ -69,18 +73,20 @@ def test_the_gate() -> None:
         assert len(data) - len(passed) < LARGEST_HELD_FRAME
 
 
-def test_the_opening() -> None:
+@COUNTS
+def test_the_opening(count: int) -> None:
     """Nothing is added, and at most one frame's header is missing and another one held."""
-    for pieces in inputs("opening"):
+    for pieces in inputs("opening", count):
         opening = Opening()
         passed = timed(lambda opening=opening, pieces=pieces: b"".join(map(opening.feed, pieces)), pieces)
         assert len(b"".join(pieces)) - 18 <= len(passed) <= len(b"".join(pieces))
 
 
-def test_the_guard() -> None:
+@COUNTS
+def test_the_guard(count: int) -> None:
     """A client is let through or refused for a reason; of streams with a fault many are refused."""
-    reasons = [timed(lambda pieces=pieces: refusal(pieces), pieces) for pieces in inputs("guard")]
-    assert COUNT // 10 < sum(reason is not None for reason in reasons) < COUNT
+    reasons = [timed(lambda pieces=pieces: refusal(pieces), pieces) for pieces in inputs("guard", count)]
+    assert count // 10 < sum(reason is not None for reason in reasons) < count
     assert "" not in reasons
 
 

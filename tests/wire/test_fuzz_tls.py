@@ -15,7 +15,8 @@ from aioquic.tls import HandshakeType, State
 
 from rogue.pair import Pair
 from rogue.script import Flight
-from wire.faults import faulty, timed
+from support.cost import timed
+from wire.faults import faulty
 from wire.stages import check_no_fault
 from wire.test_handshake import valid
 

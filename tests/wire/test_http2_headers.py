@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rogue.peer import Peer
-from support import nodes, processes, streams, workshop
+from support import nodes, processes, streams, victim, workshop
 from support.literals import block, headers, literal, remembered, text
 from support.streams import RawClient, frame, outcomes
 from support.victim import Meter
@@ -110,6 +110,7 @@ async def test_headers(short_dir: Path) -> None:
     async with (
         processes.serving(short_dir) as node,
         nodes.calling(short_dir / "b", "b", node.address) as peer,
+        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
     ):
         assert await workshop.stub_of(peer).Make(workshop.Work())
         meter = Meter(node.pid)

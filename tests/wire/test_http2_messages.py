@@ -7,17 +7,15 @@ import struct
 import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import pytest
 
-from support import nodes, processes, streams, workshop
+from support import nodes, processes, streams, victim, workshop
+from support.held import Held
 from support.literals import block, headers
 from support.streams import GRPC_TYPE, RawClient, frame, outcomes
 from support.victim import Meter
-from support.workshop import Tally
 from tndrl.transport.codes import ErrorCode
 
 ACK = frame(4, 1, 0, b"")
@@ -88,6 +86,7 @@ async def test_messages(short_dir: Path, size: int) -> None:
     async with (
         processes.serving(short_dir) as node,
         nodes.calling(short_dir / "b", "b", node.address) as peer,
+        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
     ):
         assert await workshop.stub_of(peer).Make(workshop.Work(material=bytes(3 * MEBIBYTE)))
         meter, wrong = Meter(node.pid), {}
@@ -103,27 +102,6 @@ async def test_messages(short_dir: Path, size: int) -> None:
         )
         assert meter.growth <= CEILING
         assert await workshop.stub_of(peer).Make(workshop.Work())
-
-
-class Held:
-    """A handler that runs until it is cancelled, on a loop of its own."""
-
-    def __init__(self) -> None:
-        self.begun, self.cancelled = Tally(), Tally()
-        self.now = self.most = 0
-        self.handlers = {"Hold": grpc.stream_stream_rpc_method_handler(self.hold)}
-
-    async def hold(self, _requests: object, _context: object) -> AsyncIterator[bytes]:
-        """Run."""
-        self.now += 1
-        self.most = max(self.most, self.now)
-        self.begun.add()
-        try:
-            await asyncio.Event().wait()
-            yield b""
-        finally:
-            self.now -= 1
-            self.cancelled.add()
 
 
 OPENING = bytes([GRPC_TYPE]) + streams.HELLO

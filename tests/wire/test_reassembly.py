@@ -11,7 +11,7 @@ import pytest
 
 from rogue.frames import stream
 from rogue.peer import Peer, RogueClient
-from support import processes, streams
+from support import processes, streams, victim
 from support.processes import NodeProcess
 from support.victim import Meter
 from tndrl.config import LimitsConfig
@@ -33,8 +33,11 @@ PER_MIB = 1.0
 
 @pytest.fixture
 async def node(short_dir: Path) -> AsyncIterator[NodeProcess]:
-    """Yield a node in a process of its own."""
-    async with processes.serving(short_dir / "a", transport__typeTimeout=60) as node:
+    """Yield a node in a process of its own, with a victim whose calls go on within 100 ms."""
+    async with (
+        processes.serving(short_dir / "a", transport__typeTimeout=60) as node,
+        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
+    ):
         yield node
 
 

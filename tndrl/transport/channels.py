@@ -8,11 +8,16 @@ import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from tndrl.errors import StreamClosedError, TndrlError
+import grpc
+
+from tndrl.errors import StreamClosedError, StreamRefusedError, TndrlError
 from tndrl.transport import http2
 from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
+from tndrl.transport.inbound import read_preface
+from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.stream import ByteStream
+from tndrl.transport.turn_away import turn_away
 from tndrl.transport.unix import UnixStream, checked_path, is_own_process
 
 logger = logging.getLogger("tndrl.transport")
@@ -61,9 +66,8 @@ class ChannelSocket:
         while True:
             try:
                 connection, _name = await loop.sock_accept(self._listener)
-            except (
-                OSError
-            ) as error:  # no descriptors left, for instance: a pause, not the end of all channels
+            except OSError as error:
+                # No descriptors left, for instance: a pause, not the end of all channels.
                 logger.warning("a channel of %s cannot be opened: %s", self.target, error)
                 await asyncio.sleep(ACCEPT_PAUSE)
                 continue
@@ -94,6 +98,11 @@ class ChannelSocket:
     async def _carry(self, local: ByteStream) -> None:
         try:
             stream = await self._open_stream()
+        except StreamRefusedError as error:
+            async with asyncio.timeout(REFUSAL_TIMEOUT):
+                await read_preface(local, REFUSAL_TIMEOUT)
+                await turn_away(local, Refusal(grpc.StatusCode.UNAVAILABLE, str(error), SOON))
+            return
         except TndrlError as error:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
                 await http2.refuse(local, str(error))

@@ -13,10 +13,10 @@ import grpc.aio
 from tndrl.transport import registry
 from tndrl.transport.gate import CallGate
 from tndrl.transport.one_request import function_of, reading_one
-from tndrl.transport.refusal import Refusal
+from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.registry import PeerIdentity
 
-UNCONFIRMED = Refusal(grpc.StatusCode.UNAVAILABLE, "the handshake did not complete")
+UNCONFIRMED = Refusal(grpc.StatusCode.UNAVAILABLE, "the handshake did not complete", SOON)
 
 ENTRY = 32
 """Bytes that an entry of metadata counts for beside its text (RFC 9113 section 6.5.2)."""

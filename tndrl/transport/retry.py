@@ -21,9 +21,8 @@ class RetryTokens:
 
     def __init__(self) -> None:
         self._tokens = QuicRetryTokenHandler()
-        self._spent: OrderedDict[bytes, float] = (
-            OrderedDict()
-        )  # by the connection ID that a Retry gave, with its time
+        # By the connection ID that a Retry gave, with its time.
+        self._spent: OrderedDict[bytes, float] = OrderedDict()
 
     def retry(self, header: QuicHeader, address: Address, now: float) -> bytes:
         """Return the Retry packet that answers an Initial packet."""

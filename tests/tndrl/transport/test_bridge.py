@@ -12,6 +12,7 @@ import pytest
 
 from rogue.peer import Peer
 from support import streams
+from support.held import Held
 from support.streams import ECHO_TYPE, GRPC_TYPE, Echo, RawClient
 from tndrl.config import LimitsConfig
 from tndrl.errors import StreamResetError
@@ -235,3 +236,22 @@ async def test_many_streams_given_up_at_random(stage: tuple[MuxListener, Echo], 
         await streams.echoes(peer, 4 * count)
         await streams.until(lambda: listener.stats()["streams_open"] == 1, lambda: asyncio.sleep(0.01))
         assert len(list(listener._directory.iterdir())) == 1
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(500, marks=pytest.mark.long)])
+async def test_calls_given_up_again_and_again(short_dir: Path, count: int) -> None:
+    """Of calls whose streams are given up in up to eight ways each, every handler that began is cancelled."""
+    held, dice = Held(), random.Random(count)
+    async with streams.serving(short_dir, held.handlers) as listener, RawClient(listener.address) as peer:
+        for number in range(count):
+            peer.send(4 * number, bytes([GRPC_TYPE]) + streams.request("Hold"))
+            for _ in range(dice.randint(1, 8)):
+                for _turn in range(dice.randrange(20)):
+                    await asyncio.sleep(0)
+                if not peer.connection._stream_is_discarded(4 * number):
+                    give_up(peer, dice.choice(GIVING_UP), 4 * number)
+        await streams.echoes(peer, 4 * count)
+        await streams.until(
+            lambda: listener.stats()["streams_open"] == 1 and held.now == 0, lambda: asyncio.sleep(0.01)
+        )
+    assert held.begun.count == held.cancelled.count > 0

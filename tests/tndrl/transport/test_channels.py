@@ -16,6 +16,7 @@ import pytest
 from rogue.peer import Peer, RogueServer
 from support import leaks, streams
 from support.link import Link, UdpLink
+from support.refusals import retry_delay
 from support.stopwatch import ROUND_TRIP, Stopwatch
 from support.streams import GRPC_TYPE
 from tndrl.config import LimitsConfig
@@ -24,6 +25,7 @@ from tndrl.transport import channels, http2
 from tndrl.transport.channels import ChannelSocket, OpenStream
 from tndrl.transport.dialer import MuxDialer, Target
 from tndrl.transport.gate import CallGate
+from tndrl.transport.refusal import SOON
 
 ENDED = {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 
@@ -86,6 +88,22 @@ async def test_a_failed_dial_is_told_to_the_call(short_dir: Path, error: Excepti
             await stub(channel)(b"", timeout=10)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert str(error) in raised.value.details()
+
+
+async def test_a_peer_without_room_says_when_to_try_again(short_dir: Path) -> None:
+    """Where the peer allows no more streams, each call is told when one may be free."""
+
+    async def fail() -> object:
+        raise StreamRefusedError("full")
+
+    async with (
+        channel_socket(short_dir, fail) as made,
+        grpc.aio.insecure_channel(made.target) as channel,
+    ):
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub(channel)(b"", timeout=10)
+            assert retry_delay(raised.value) == SOON
 
 
 async def test_a_local_client_without_a_call_is_let_go(

@@ -11,10 +11,9 @@ from pathlib import Path
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from support import streams
+from support.refusals import retry_delay
 from support.streams import frame
 from tndrl.errors import StreamResetError
 from tndrl.transport.http2 import PREFACE, SETTINGS, goaway
@@ -129,8 +128,5 @@ async def test_grpcio_understands_it(short_dir: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await call
             assert (raised.value.code(), raised.value.details()) == (grpc.StatusCode.UNAVAILABLE, REASON)
-            status, info = rpc_status.from_call(raised.value), error_details_pb2.RetryInfo()
-            assert status is not None
-            assert status.details[0].Unpack(info)
-            assert info.retry_delay.ToMilliseconds() == 2500
+            assert retry_delay(raised.value) == 2.5
     assert len(connections) <= 2

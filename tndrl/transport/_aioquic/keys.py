@@ -33,6 +33,9 @@ INTEGRITY_LIMITS = {
 }
 """Packets that may fail authentication on one connection (RFC 9001 section 6.6)."""
 
+UPDATE = 128
+"""Frames that an update of the peer counts as: to follow it costs as much, and a sound peer makes few."""
+
 OLD_KEYS = 3
 """Probe timeouts for which the keys before an update are kept (RFC 9001 section 6.5)."""
 
@@ -139,16 +142,14 @@ class KeyUpdates(QuicConnection):
     """Updates keys before ``limits.packets_per_key`` packets, and closes a connection that wears its keys out."""
 
     _limits: LimitsConfig
+    _frames: int
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._keys_since = 0  # number of the first packet that could be sent with the current keys
-        self._keys_asked = (
-            False  # whether a PING was sent because nothing sent with them has been acknowledged
-        )
-        self._peer_updated_at: int | None = (
-            None  # what our next packet number was when the peer updated its keys
-        )
+        # Whether a PING was sent because nothing sent with them has been acknowledged.
+        self._keys_asked = False
+        self._peer_updated_at: int | None = None  # our next packet number when the peer updated its keys
         self._old_keys_until: float | None = None
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
@@ -189,6 +190,7 @@ class KeyUpdates(QuicConnection):
                     reason_phrase="keys updated again before the last update was acknowledged",
                 )
             self._peer_updated_at = self._packet_number
+            self._frames += UPDATE
         self._keys_since = self._packet_number
         self._keys_asked = False
         self._old_keys_until = 0.0  # the next that is sent sets the time

@@ -19,12 +19,17 @@ RoutePayload = Callable[[Any], int | None]
 
 
 class ProbedReno(RenoCongestionControl):
-    """aioquic's New Reno, which takes no lost probe for congestion and tells ``path_mtu`` what became of packets."""
+    """aioquic's New Reno, which takes no lost probe for congestion and tells ``path_mtu`` what became of packets.
+
+    The window grows by what filled it only (RFC 9002 section 7.8): calls that never fill it would open it without end,
+    and the first large answer would leave all at once.
+    """
 
     def __init__(self, path_mtu: PathMtu) -> None:
         super().__init__(max_datagram_size=BASE)
         self.path_mtu = path_mtu
         self.probes: set[int] = set()  # numbers of the packets that are probes
+        self._filled = -1  # number of the last packet that left at least half of the window in flight
 
     @property
     def max_datagram_size(self) -> int:
@@ -33,11 +38,20 @@ class ProbedReno(RenoCongestionControl):
 
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:
         """Take an acknowledged packet."""
-        super().on_packet_acked(now=now, packet=packet)
+        if packet.packet_number <= self._filled:
+            super().on_packet_acked(now=now, packet=packet)
+        else:
+            self.bytes_in_flight -= packet.sent_bytes
         if packet.packet_number in self.probes:
             self.probes.discard(packet.packet_number)
         elif packet.epoch is tls.Epoch.ONE_RTT:
             self.path_mtu.acked(packet.packet_number, packet.sent_bytes)
+
+    def on_packet_sent(self, *, packet: QuicSentPacket) -> None:
+        """Take a packet that was sent."""
+        super().on_packet_sent(packet=packet)
+        if 2 * self.bytes_in_flight >= self.congestion_window:
+            self._filled = packet.packet_number
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:
         """Take packets that congestion may have cost."""

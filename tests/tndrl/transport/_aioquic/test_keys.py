@@ -16,7 +16,8 @@ from rogue.peer import RogueClient
 from support import streams
 from tndrl.config import LimitsConfig
 from tndrl.transport._aioquic import keys
-from tndrl.transport._aioquic.keys import INTEGRITY_LIMITS, KeyPair, KeyUpdates, ReadKeys
+from tndrl.transport._aioquic.floods import PER_SECOND
+from tndrl.transport._aioquic.keys import INTEGRITY_LIMITS, UPDATE, KeyPair, KeyUpdates, ReadKeys
 from tndrl.transport.codes import TransportCode
 from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
@@ -127,6 +128,23 @@ async def test_an_update_before_the_last_is_acknowledged_ends_the_connection() -
                 rogue.connection.update_keys()
                 rogue.inject(PING)
             assert (await rogue.closed()).code == TransportCode.KEY_UPDATE_ERROR
+
+
+async def test_updates_without_end_are_a_flood() -> None:
+    """A peer that updates its keys with each packet, each acknowledged, is closed after a second's allowance."""
+    async with streams.accepting() as server:
+        host, port = server.endpoint.address[:2]
+        async with RogueClient(f"{host}:{port}", streams.honest("b")) as rogue:
+            assert await rogue.outcome() is None
+            updates, most = 0, 20 * PER_SECOND // UPDATE
+            while rogue.connection.closed is None and updates < most:
+                rogue.connection.update_keys()
+                rogue.inject(PING)
+                await rogue.settle()
+                updates += 1
+            assert rogue.connection.closed is not None
+            assert rogue.connection.closed.code == TransportCode.PROTOCOL_VIOLATION
+            assert updates >= PER_SECOND // UPDATE
 
 
 @pytest.fixture

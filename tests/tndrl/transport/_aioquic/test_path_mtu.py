@@ -212,6 +212,32 @@ def test_only_packets_of_the_path_speak_of_it() -> None:
     assert path_mtu.size == 1452
 
 
+def round_trip(congestion: ProbedReno, begin: int, count: int) -> int:
+    """Send so many packets, have all acknowledged, and return the next number."""
+    for number in range(begin, begin + count):
+        congestion.on_packet_sent(packet=packet(number, 1200))
+    for number in range(begin, begin + count):
+        congestion.on_packet_acked(now=2.0, packet=packet(number, 1200))
+    return begin + count
+
+
+def test_a_window_that_is_not_used_does_not_grow() -> None:
+    """A thousand packets, one in flight at a time, say nothing of what the path carries (RFC 9002 section 7.8)."""
+    congestion = ProbedReno(PathMtu(1452))
+    window, number = congestion.congestion_window, 0
+    for _ in range(1000):
+        number = round_trip(congestion, number, 1)
+    assert (congestion.congestion_window, congestion.bytes_in_flight) == (window, 0)
+
+
+def test_a_window_that_is_full_doubles() -> None:
+    """All that a full window brought through makes it larger, what was sent before it was full too."""
+    congestion = ProbedReno(PathMtu(1452))
+    window = congestion.congestion_window
+    round_trip(congestion, 0, window // 1200)
+    assert congestion.congestion_window == 2 * window
+
+
 # What aioquic must still have
 
 
@@ -222,6 +248,7 @@ def test_only_packets_of_the_path_speak_of_it() -> None:
         (QuicConnection, "_parse_transport_parameters", ["self", "data", "from_session_ticket"]),
         (QuicConnection, "_flush_builder", ["self", "builder", "network_path", "peer_cid", "now"]),
         (RenoCongestionControl, "on_packet_acked", ["self", "now", "packet"]),
+        (RenoCongestionControl, "on_packet_sent", ["self", "packet"]),
         (RenoCongestionControl, "on_packets_lost", ["self", "now", "packets"]),
         (RenoCongestionControl, "on_packets_expired", ["self", "packets"]),
         (QuicPacketRecovery, "on_ack_received", ["self", "ack_rangeset", "ack_delay", "now", "space"]),
