@@ -90,6 +90,7 @@ ODD = {
     "empty binary": call(literal("k-bin", "")),
     "7 KB": call(literal("x", "y" * 7_000)),
     "timeout beyond all bounds": call(literal("grpc-timeout", "99999999H")),
+    "timeout of twenty digits": call(literal("grpc-timeout", "9" * 20 + "S")),
     "text": call(b"\0" + text("x") + text("y")),
 }
 """These are served: grpcio is more patient than RFC 9113, and they reach nobody but its own handler."""
