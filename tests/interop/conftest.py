@@ -28,6 +28,17 @@ def row(request: pytest.FixtureRequest, record_property: Callable[[str, object],
         record_property(name, value)
 
 
+BUILD = 300
+"""Seconds for a test with a Go peer: whichever comes first builds it, which takes minutes on a cold, busy machine."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests that need the Go peer the time to build it."""
+    for item in items:
+        if "go_program" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(BUILD), append=False)
+
+
 @pytest.fixture(scope="session")
 def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Go peer's program."""

@@ -58,7 +58,6 @@ async def test_python_moves_much(both: Both) -> None:
 LOSSY = {"loss": 0.3, "burst": 3}
 
 
-@pytest.mark.timeout(150)
 @GO_CALLS
 async def test_go_loses_packets(both: Both) -> None:
     """30 % loss in bursts of three: a handshake, and 30 kB each way."""
@@ -67,7 +66,6 @@ async def test_go_loses_packets(both: Both) -> None:
         await go_transfer(both, channel, 30_000)
 
 
-@pytest.mark.timeout(150)
 @PYTHON_CALLS
 async def test_python_loses_packets(both: Both) -> None:
     """30 % loss in bursts of three: a handshake, and 30 kB each way."""
@@ -159,7 +157,6 @@ async def test_python_restarts(both: Both) -> None:
         await both.go.do("ping", chan=await both.go_channel(address, 0x01))
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.interop("Go", "both")
 async def test_an_idle_minute(both: Both) -> None:
     """An idle minute, and then a call."""
