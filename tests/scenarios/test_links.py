@@ -68,6 +68,20 @@ FAULTS = {
     "30 % corruption": Fault(HOME | {"corrupt": 0.3}, MEGABYTE // 2, 600.0, real_size=MEGABYTE // 100),
 }
 
+COUNTED = {
+    "2 % loss": "lost",
+    "30 % loss in bursts of 3": "lost",
+    "dark 2 s of 5": "dark",
+    "rebinding every 5 s": "rebound",
+    "reordering": "held",
+    "everything twice": "copied",
+    "30 % corruption": "corrupted",
+}
+"""What a link counts of each fault: without it there was none."""
+
+LEAST = {"750 ms": 4 * 0.75}
+"""Seconds that a transfer takes at least on a link whose fault is not counted: two round trips."""
+
 LONG = [pytest.mark.long, pytest.mark.timeout(600)]
 
 
@@ -78,7 +92,10 @@ def test_a_transfer_completes(name: str, full: bool) -> None:
     fault = FAULTS[name]
     link, size = (fault.link, fault.size) if full else (fault.link | fault.brief, min(fault.size, BRIEF))
     for seed in range(20 if full else 2):
-        Transfer(Link(seed, **link), size=size, upload=seed % 2 == 0).run(limit=fault.limit)
+        transfer = Transfer(Link(seed, **link), size=size, upload=seed % 2 == 0)
+        assert transfer.run(limit=fault.limit) > LEAST.get(name, 0)
+        counts = transfer.link.lines[Direction.TO_NODE].counts | {"rebound": transfer.rebindings}
+        assert name not in COUNTED or counts[COUNTED[name]] > 0
 
 
 @pytest.mark.parametrize("count", [50, pytest.param(1000, marks=pytest.mark.long)])

@@ -111,6 +111,8 @@ class Line:
             self.counts["corrupted"] += 1
             data = turned(data, dice)
         copies = 2 if faults.duplicate and dice.random() < faults.duplicate else 1
+        if copies > 1:
+            self.counts["copied"] += 1
         return [delivery for _ in range(copies) for delivery in self._carry(data, now)]
 
     def _carry(self, data: bytes, now: float) -> list[Delivery]:
@@ -125,6 +127,7 @@ class Line:
         at = max(self._last, now + faults.delay + faults.jitter * dice.random())
         self.counts["delivered"] += 1
         if faults.reorder and dice.random() < faults.reorder:
+            self.counts["held"] += 1
             return [Delivery(at + faults.hold, data)]
         self._last = at
         return [Delivery(at, data)]
