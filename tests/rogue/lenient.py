@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from aioquic.quic.configuration import QuicConfiguration
 
+from pki.credentials import Credentials
 from tndrl.transport import endpoint
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
+from tndrl.transport.quic_settings import QuicSettings
 
 UNIDIRECTIONAL = 3
 """Streams that a client of HTTP/3 opens for itself (RFC 9114 section 6.2)."""
@@ -25,12 +27,12 @@ class LenientConnection(AuthenticatedConnection):
 
 def offer_h3(patch: pytest.MonkeyPatch) -> None:
     """Have endpoints that are made from now on speak ``h3`` beside ``tndrl``."""
-    plain = endpoint.Endpoint._configuration
+    plain = QuicSettings.configuration
 
-    def configuration(self: endpoint.Endpoint, *, is_client: bool) -> QuicConfiguration:
-        made = plain(self, is_client=is_client)
+    def configuration(self: QuicSettings, credentials: Credentials, *, is_client: bool) -> QuicConfiguration:
+        made = plain(self, credentials, is_client=is_client)
         made.alpn_protocols = [*(made.alpn_protocols or ()), "h3"]
         return made
 
-    patch.setattr(endpoint.Endpoint, "_configuration", configuration)
+    patch.setattr(QuicSettings, "configuration", configuration)
     patch.setattr(endpoint, "AuthenticatedConnection", LenientConnection)
