@@ -10,7 +10,7 @@ from pathlib import Path
 
 import grpc
 
-from tndrl.errors import StreamClosedError, StreamRefusedError, TndrlError
+from tndrl.errors import RefusedError, StreamClosedError, StreamRefusedError, TndrlError
 from tndrl.transport import http2
 from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
@@ -98,7 +98,7 @@ class ChannelSocket:
     async def _carry(self, local: ByteStream) -> None:
         try:
             stream = await self._open_stream()
-        except StreamRefusedError as error:
+        except (RefusedError, StreamRefusedError) as error:
             async with asyncio.timeout(REFUSAL_TIMEOUT):
                 await read_preface(local, REFUSAL_TIMEOUT)
                 await turn_away(local, Refusal(grpc.StatusCode.UNAVAILABLE, str(error), SOON))

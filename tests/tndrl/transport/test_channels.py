@@ -20,7 +20,7 @@ from support.refusals import retry_delay
 from support.stopwatch import ROUND_TRIP, Stopwatch
 from support.streams import GRPC_TYPE
 from tndrl.config import LimitsConfig
-from tndrl.errors import ConnectError, NoAnswerError, StreamRefusedError
+from tndrl.errors import ConnectError, NoAnswerError, RefusedError, StreamRefusedError
 from tndrl.transport import channels, http2
 from tndrl.transport.channels import ChannelSocket, OpenStream
 from tndrl.transport.dialer import MuxDialer, Target
@@ -90,11 +90,12 @@ async def test_a_failed_dial_is_told_to_the_call(short_dir: Path, error: Excepti
     assert str(error) in raised.value.details()
 
 
-async def test_a_peer_without_room_says_when_to_try_again(short_dir: Path) -> None:
-    """Where the peer allows no more streams, each call is told when one may be free."""
+@pytest.mark.parametrize("error", [StreamRefusedError("full"), RefusedError("b:1", "limits.connections")])
+async def test_a_peer_without_room_says_when_to_try_again(short_dir: Path, error: Exception) -> None:
+    """Where the peer allows no more streams or connections, each call is told when one may be free."""
 
     async def fail() -> object:
-        raise StreamRefusedError("full")
+        raise error
 
     async with (
         channel_socket(short_dir, fail) as made,
