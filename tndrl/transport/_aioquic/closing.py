@@ -32,5 +32,7 @@ class ClosingPeriod(QuicConnection):
 
     def _note_late(self) -> None:
         """Take note of a datagram after the end; one may have been sent by anybody, so few are answered."""
-        self._late += 1
-        self._is_asked = not self._late & (self._late - 1) and self._network_paths[0].is_validated
+        if self._last_words and self._network_paths[0].is_validated:
+            self._late += 1
+            if self._late & (self._late - 1) == 0:
+                self._is_asked = True

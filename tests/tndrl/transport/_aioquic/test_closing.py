@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from support import streams
+from support import streams, virtual
 from support.carried import pair
 from tndrl.errors import ConnectionClosedError
 from tndrl.transport.codes import ErrorCode
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.udp import Address
 
 
@@ -54,3 +55,23 @@ async def test_a_close_that_is_lost_is_told_again(monkeypatch: pytest.MonkeyPatc
         assert len(lost) == 1
         with pytest.raises(ConnectionClosedError, match="enough"):
             await quic.client.ping()
+
+
+def test_a_connection_may_be_closed_before_it_has_heard_anything() -> None:
+    """A client that made room for another before its first datagram was handled is told nothing, and harms nobody."""
+    node = virtual.connection(is_client=False, settings=QuicSettings(), destination=bytes(8))
+    node.close(error_code=ErrorCode.SHUTDOWN, reason_phrase="enough")
+    node.receive_datagram(bytes(1200), ("192.0.2.9", 1), now=0.0)
+    assert not node.has_path
+
+
+async def test_datagrams_that_come_together_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is not to be answered takes nothing from those before it that wait for the same answer."""
+    async with pair(monkeypatch) as carried:
+        node = carried.receiver
+        node.close(error_code=ErrorCode.SHUTDOWN, reason_phrase="enough")
+        last_words = node.datagrams_to_send(now=carried.now)
+        for _ in range(3):
+            node.receive_datagram(carried.packet(ping=True), carried.address, now=carried.now)
+        assert node.datagrams_to_send(now=carried.now) == last_words
+        assert node.datagrams_to_send(now=carried.now) == []
