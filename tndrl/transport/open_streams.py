@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 from aioquic.quic.events import QuicEvent, StopSendingReceived, StreamDataReceived, StreamReset
 
@@ -28,9 +27,6 @@ class OpenStreams:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def __iter__(self) -> Iterator[QuicStream]:
-        return iter(tuple(self._streams.values()))
-
     def add(self, session: Connection, stream_id: int) -> QuicStream:
         """Return a new stream."""
         stream = self._streams[stream_id] = QuicStream(session, self, self._quic, stream_id)
@@ -44,7 +40,7 @@ class OpenStreams:
 
     def end(self, failure: TndrlError) -> None:
         """Tell all of them that their connection is over."""
-        for stream in self:
+        for stream in tuple(self._streams.values()):
             stream.on_connection_lost(failure)
         self._streams.clear()
 

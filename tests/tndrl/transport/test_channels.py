@@ -39,6 +39,17 @@ async def channel_socket(folder: Path, open_stream: OpenStream) -> AsyncIterator
         await made.aclose()
 
 
+@asynccontextmanager
+async def failing(folder: Path, error: Exception) -> AsyncIterator[ChannelSocket]:
+    """Yield a channel's socket that opens no stream, for a reason."""
+
+    async def fail() -> object:
+        raise error
+
+    async with channel_socket(folder, fail) as made:
+        yield made
+
+
 async def never() -> object:
     """Open no stream."""
     await asyncio.Event().wait()
@@ -76,14 +87,7 @@ def stub(channel: grpc.aio.Channel) -> grpc.aio.UnaryUnaryMultiCallable:
 )
 async def test_a_failed_dial_is_told_to_the_call(short_dir: Path, error: Exception) -> None:
     """When there is no stream the call is UNAVAILABLE, with our words in its details."""
-
-    async def fail() -> object:
-        raise error
-
-    async with (
-        channel_socket(short_dir, fail) as made,
-        grpc.aio.insecure_channel(made.target) as channel,
-    ):
+    async with failing(short_dir, error) as made, grpc.aio.insecure_channel(made.target) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await stub(channel)(b"", timeout=10)
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
@@ -93,14 +97,7 @@ async def test_a_failed_dial_is_told_to_the_call(short_dir: Path, error: Excepti
 @pytest.mark.parametrize("error", [StreamRefusedError("full"), RefusedError("b:1", "limits.connections")])
 async def test_a_peer_without_room_says_when_to_try_again(short_dir: Path, error: Exception) -> None:
     """Where the peer allows no more streams or connections, each call is told when one may be free."""
-
-    async def fail() -> object:
-        raise error
-
-    async with (
-        channel_socket(short_dir, fail) as made,
-        grpc.aio.insecure_channel(made.target) as channel,
-    ):
+    async with failing(short_dir, error) as made, grpc.aio.insecure_channel(made.target) as channel:
         for _ in range(2):
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await stub(channel)(b"", timeout=10)
@@ -112,11 +109,7 @@ async def test_a_local_client_without_a_call_is_let_go(
 ) -> None:
     """A local connection that asks for nothing is closed after its deadline."""
     monkeypatch.setattr(channels, "REFUSAL_TIMEOUT", 0.05)
-
-    async def fail() -> object:
-        raise NoAnswerError("b:1", 3)
-
-    async with channel_socket(short_dir, fail) as made:
+    async with failing(short_dir, NoAnswerError("b:1", 3)) as made:
         reader, writer = await asyncio.open_unix_connection(made.target.removeprefix("unix:"))
         assert await reader.read() == http2.SETTINGS
         writer.close()
@@ -124,11 +117,7 @@ async def test_a_local_client_without_a_call_is_let_go(
 
 async def test_a_fault_closes_one_connection(short_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     """An error of our own closes the connection it happened on, is logged, and the socket lives on."""
-
-    async def fault() -> object:
-        raise ZeroDivisionError
-
-    async with channel_socket(short_dir, fault) as made:
+    async with failing(short_dir, ZeroDivisionError()) as made:
         for _ in range(2):
             reader, writer = await asyncio.open_unix_connection(made.target.removeprefix("unix:"))
             assert await reader.read() == b""

@@ -14,10 +14,11 @@ from types import SimpleNamespace
 import grpc
 import grpc.aio
 import pytest
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import status_pb2
 
 from pki.spiffe import SpiffeId
 from support import streams
+from support.refusals import delay_of
 from support.streams import GRPC_TYPE
 from tndrl.config import LimitsConfig
 from tndrl.errors import NoAnswerError
@@ -103,9 +104,7 @@ async def retry_delay(channel: grpc.aio.Channel, name: str) -> float:
     running = begin(channel, name, *([b"x"] if name[0] == "u" else []))
     code, details = await running.code(), await running.details()
     (detail,) = details_of(await running.trailing_metadata(), code, details)
-    info = error_details_pb2.RetryInfo()
-    assert detail.Unpack(info)
-    return info.retry_delay.ToNanoseconds() / 1e9
+    return delay_of(detail)
 
 
 def details_of(metadata: object, code: grpc.StatusCode, details: str) -> list[object]:

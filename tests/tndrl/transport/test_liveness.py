@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -11,13 +10,6 @@ from support import streams
 from tndrl.errors import ConnectError, PortClosedError
 from tndrl.transport import liveness
 from tndrl.transport.quic_settings import QuicSettings
-
-
-@pytest.fixture
-async def quic() -> AsyncIterator[streams.Quic]:
-    """Yield a confirmed connection."""
-    async with asyncio.timeout(20), streams.connected() as quic:
-        yield quic
 
 
 async def test_keepalive_holds_a_connection() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,13 +13,6 @@ from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.send_budget import STREAM_SHARE
 from tndrl.transport.stream import CHUNK
-
-
-@pytest.fixture
-async def quic() -> AsyncIterator[streams.Quic]:
-    """Yield a confirmed connection."""
-    async with asyncio.timeout(20), streams.connected() as quic:
-        yield quic
 
 
 async def test_late_bytes_of_a_forgotten_stream_are_dropped(quic: streams.Quic) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,13 +12,6 @@ from tndrl.transport.quic_stream import QuicStream
 from tndrl.transport.send_budget import STREAM_MOST
 
 Pair = tuple[QuicStream, QuicStream]
-
-
-@pytest.fixture
-async def quic() -> AsyncIterator[streams.Quic]:
-    """Yield a confirmed connection."""
-    async with asyncio.timeout(20), streams.connected() as quic:
-        yield quic
 
 
 @pytest.fixture

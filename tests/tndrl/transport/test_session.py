@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -20,13 +19,6 @@ from tndrl.transport import session as session_module
 from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
 from tndrl.transport.udp import bind_udp
-
-
-@pytest.fixture
-async def quic() -> AsyncIterator[streams.Quic]:
-    """Yield a confirmed connection."""
-    async with asyncio.timeout(20), streams.connected() as quic:
-        yield quic
 
 
 async def test_both_sides_know_each_other(quic: streams.Quic) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from inspect import signature
 
 import pytest
@@ -19,13 +17,6 @@ from tndrl.transport._aioquic.tls import VerifyingContext
 from tndrl.transport.codes import TransportCode
 from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.session import Session
-
-
-@pytest.fixture
-async def quic() -> AsyncIterator[streams.Quic]:
-    """Yield a confirmed connection."""
-    async with asyncio.timeout(20), streams.connected() as quic:
-        yield quic
 
 
 async def raw(server: streams.Server, script: Script) -> RogueClient:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from inspect import signature
 
-import pytest
 from aioquic.quic.connection import QuicConnection
 
 from support import streams
 from tndrl.transport._aioquic.connection import AuthenticatedConnection
-
-
-@pytest.fixture
-async def quic() -> AsyncIterator[streams.Quic]:
-    """Yield a confirmed connection."""
-    async with streams.connected() as quic:
-        yield quic
 
 
 async def test_every_token_given_out_can_be_made_again(quic: streams.Quic) -> None:
