@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import grpc
@@ -164,7 +165,9 @@ def busy(monkeypatch, service):
 async def end_while_busy(folder, busy, *signals, **flags):
     """Serve, call the busy service, send signals, and return the exit code."""
     output = Ready()
-    serving = asyncio.create_task(_serve(Invocation(nodes.config(folder / "node", **flags), output)))
+    serving = asyncio.create_task(
+        _serve(Invocation(nodes.config(folder / "node", **flags), output), lambda: None)
+    )
     address = (await output.record)["address"]
     async with nodes.calling(folder / "caller", "b", address) as peer:
         call = peer.channel(0x10).unary_unary("/test.Busy/Wait")(b"")
@@ -191,7 +194,7 @@ async def test_signal_before_ready(short_dir):
     """Told to stop before it is ready, it ends with exit code 0 and writes no ready line."""
     output = Ready()
     asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
-    assert await _serve(Invocation(nodes.config(short_dir), output)) == 0
+    assert await _serve(Invocation(nodes.config(short_dir), output), lambda: None) == 0
     assert not output.record.done()
 
 
@@ -202,3 +205,25 @@ def test_is_light(serve):
     node = serve()
     assert time.perf_counter() - began < 1
     assert psutil.Process(node.process.pid).memory_info().rss < 80 << 20
+
+
+COUNTING = """
+import gc, sys, tndrl
+from tndrl_cli.app import main
+
+class CountingNode(tndrl.Node):
+    async def wait_stopped(self):
+        print(gc.get_freeze_count())
+        return True
+
+tndrl.Node = CountingNode
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_what_was_loaded_is_collected_no_more(pki, tmp_path):
+    """A running node looks for garbage in what it has made only: to go through all it has loaded holds peers up."""
+    arguments = ["serve", "--server-addr", "127.0.0.1:0", "--pki-dir", str(pki / "node")]
+    command = [sys.executable, "-c", COUNTING, *arguments, "--state-dir", str(tmp_path / "state")]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert int(ran.stdout.splitlines()[-1]) > 10_000
