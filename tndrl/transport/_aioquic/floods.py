@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from aioquic.buffer import Buffer
 from aioquic.quic.connection import NetworkAddress, QuicConnection, QuicConnectionError, QuicReceiveContext
 from aioquic.quic.packet import QuicErrorCode, QuicFrameType
+from aioquic.tls import Epoch
 
 from tndrl.transport._aioquic.reassembly import crypto_buffer_exceeded
 
@@ -43,7 +43,8 @@ class FrameAllowance:
         return self._left >= 0
 
 
-FrameHandler = Callable[[QuicReceiveContext, int, Buffer], None]
+FrameHandler = tuple[Callable[[QuicReceiveContext, int, Buffer], None], frozenset[Epoch]]
+"""What aioquic calls for a frame of one type, and the epochs in which that type may come."""
 
 
 class FloodGuard(QuicConnection):
@@ -52,27 +53,23 @@ class FloodGuard(QuicConnection):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._received_bytes = 0
+        self._received_at = 0.0
         self._frames = 0
         self._look_at = HANDSHAKE_FRAMES
         self._allowance = FrameAllowance()
-        handlers = self._QuicConnection__frame_handlers  # type: ignore[attr-defined]
-        for kind, (handler, epochs) in handlers.items():
-            # Small packets need padding, and each run of it counts as one frame.
-            if kind != QuicFrameType.PADDING:
-                handlers[kind] = (partial(self._handle_frame, handler), epochs)
+        self._QuicConnection__frame_handlers = CountedHandlers(self, self._QuicConnection__frame_handlers)  # type: ignore[has-type]
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """Handle one datagram, whose bytes pay for its frames."""
         self._received_bytes += len(data)
+        self._received_at = now
         super().receive_datagram(data, addr, now)
 
-    def _handle_frame(
-        self, handler: FrameHandler, context: QuicReceiveContext, frame_type: int, buf: Buffer
-    ) -> None:
+    def count_frame(self, frame_type: int) -> None:
+        """Count a frame that is about to be handled; raises if that is one too many."""
         self._frames += 1
         if self._frames > self._look_at:
-            self._look(frame_type, context.time)
-        handler(context, frame_type, buf)
+            self._look(frame_type, self._received_at)
 
     def _look(self, frame_type: int, now: float) -> None:
         if not self._handshake_complete:
@@ -84,3 +81,18 @@ class FloodGuard(QuicConnection):
                 frame_type=frame_type,
                 reason_phrase="far more frames than the bytes and the time they came in are worth",
             )
+
+
+class CountedHandlers(dict[int, FrameHandler]):
+    """aioquic's table of handlers, in which it looks once for each frame."""
+
+    def __init__(self, guard: FloodGuard, handlers: dict[int, FrameHandler]) -> None:
+        super().__init__(handlers)
+        self._guard = guard
+
+    def __getitem__(self, frame_type: int) -> FrameHandler:
+        """Return the handler of a frame that has come."""
+        # Small packets need padding, and each run of it counts as one frame.
+        if frame_type != QuicFrameType.PADDING:
+            self._guard.count_frame(frame_type)
+        return super().__getitem__(frame_type)
