@@ -91,8 +91,8 @@ def limited(**limits: int) -> QuicSettings:
 
 async def settled(endpoint: Endpoint, count: int) -> None:
     """Wait until so many datagrams were received and answered."""
-    await streams.until(lambda: endpoint.counters["datagrams_received"] >= count)
-    await asyncio.sleep(0)
+    received = endpoint.counters
+    await streams.until(lambda: received["datagrams_received"] >= count and not endpoint._turns._queues)
 
 
 # QUIC-02: replayed packets

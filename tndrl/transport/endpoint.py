@@ -32,10 +32,10 @@ from tndrl.transport.session import Session
 from tndrl.transport.stateless_reset import ResetKey, StatelessResets, token_of
 from tndrl.transport.tickets import IssuedTickets, Ticket
 from tndrl.transport.tracing import Tracing
-from tndrl.transport.turns import Turns
+from tndrl.transport.turns import WAITING_FIRST, Receiver, Turns
 from tndrl.transport.udp import Address, UdpSocket, format_address
 from tndrl.transport.udp_options import own_address, route_payload
-from tndrl.transport.version_negotiation import VERSIONS, negotiate, version_of
+from tndrl.transport.version_negotiation import VERSIONS, destination_of, negotiate, version_of
 
 SHORT_HEADER = 0x40
 """The first two bits of a packet after the handshake (RFC 9000 section 17.3)."""
@@ -51,6 +51,18 @@ class ServerCallbacks:
     on_closed: Callable[[Session], None]
     tickets: IssuedTickets | None = None
     """Those that it has issued; None: it issues none and resumes nothing."""
+
+
+class _Newcomers:
+    """All that have no connection yet. They are served in turns like one peer, so a flood of them is before none."""
+
+    most_waiting = WAITING_FIRST
+
+    def __init__(self, meet: Callable[[bytes, Address], None]) -> None:
+        self.receive_datagram = meet
+
+    def react(self) -> None:
+        """Do nothing: each has its answer, or is a peer of its own from now on."""
 
 
 class Endpoint:
@@ -88,6 +100,7 @@ class Endpoint:
         self._admission: Admission[object] = Admission(settings.limits, asyncio.get_running_loop().time())
         self._junk: dict[object, asyncio.TimerHandle] = {}  # what stands for handshakes that were none
         self._turns = Turns()
+        self._newcomers = _Newcomers(self._meet)
         self._next_turn: asyncio.Handle | None = None
         self._sources: dict[Session, str | None] = {}  # the own address that leads to those that we dialled
         self._offload = offload
@@ -244,15 +257,24 @@ class Endpoint:
             if session is None:
                 self._answer_unknown(connection_id, data, address)
         else:
-            session = self._session_of_long_header(data, address)
+            session = self._routes.of(destination_of(data)) if version_of(data) in VERSIONS else None
+            if session is None and self._server is not None:
+                self._queue(self._newcomers, data, address)
+                return
+        self._pass_on(session, data, address)
+
+    def _meet(self, data: bytes, address: Address) -> None:
+        self._pass_on(self._session_of_long_header(data, address), data, address)
+
+    def _pass_on(self, session: Session | None, data: bytes, address: Address) -> None:
         if session is None:
             self.counters["datagrams_dropped"] += 1
-            return
-        self._queue(session, data, address)
+        else:
+            self._queue(session, data, address)
 
     def _session_of_long_header(self, data: bytes, address: Address) -> Session | None:
         if (version := version_of(data)) not in VERSIONS:
-            if version and self._server is not None and (answer := negotiate(data)) is not None:
+            if version and (answer := negotiate(data)) is not None:
                 self.counters["version_negotiations_sent"] += 1
                 self.send(answer, address)
             return None
@@ -346,8 +368,8 @@ class Endpoint:
         self._admission.ended(session)
         self._server.on_closed(session)
 
-    def _queue(self, session: Session, data: bytes, address: Address) -> None:
-        if not self._turns.add(session, data, address):
+    def _queue(self, receiver: Receiver, data: bytes, address: Address) -> None:
+        if not self._turns.add(receiver, data, address):
             self.counters["datagrams_dropped"] += 1
 
     def _take_turn(self) -> None:

@@ -25,6 +25,7 @@ from tndrl.transport.failures import explain_close
 from tndrl.transport.liveness import Liveness
 from tndrl.transport.open_streams import OpenStreams
 from tndrl.transport.quic_stream import QuicStream
+from tndrl.transport.turns import WAITING, WAITING_EARLY
 from tndrl.transport.udp import Address
 
 logger = logging.getLogger("tndrl.transport")
@@ -133,6 +134,11 @@ class Session:
     def is_confirmed(self) -> bool:
         """Whether the peer has verified us too."""
         return self._confirmed
+
+    @property
+    def most_waiting(self) -> int:
+        """Bytes of received datagrams that may wait for their turn."""
+        return WAITING if self._confirmed else WAITING_EARLY
 
     @property
     def is_closed(self) -> bool:

@@ -21,6 +21,9 @@ WAITING = 8 * 1024 * 1024
 WAITING_EARLY = 128 * 1024
 """The same for a peer that has not proved who it is."""
 
+WAITING_FIRST = 1024 * 1024
+"""The same for the first packets of all that are no peers yet: some 700 of them, which take a tenth of a second."""
+
 OVERHEAD = 256
 """Bytes that each waiting datagram takes beside its own."""
 
@@ -29,8 +32,8 @@ class Receiver(Protocol):
     """What takes the datagrams of one peer."""
 
     @property
-    def is_confirmed(self) -> bool:
-        """Whether the peer has proved who it is."""
+    def most_waiting(self) -> int:
+        """Bytes of it that may wait."""
 
     def receive_datagram(self, data: bytes, address: Address) -> None:
         """Take one datagram."""
@@ -62,7 +65,7 @@ class Turns:
         queue = self._queues.get(receiver)
         if queue is None:
             queue = self._queues[receiver] = _Queue()
-        elif queue.size > WAITING_EARLY and (queue.size > WAITING or not receiver.is_confirmed):
+        elif queue.size > WAITING_EARLY and queue.size > receiver.most_waiting:
             return False
         queue.append((data, address))
         queue.size += len(data) + OVERHEAD

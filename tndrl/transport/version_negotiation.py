@@ -20,6 +20,11 @@ def version_of(datagram: bytes) -> int:
     return int.from_bytes(datagram[1:5], "big") if len(datagram) >= 5 else 0
 
 
+def destination_of(datagram: bytes) -> bytes:
+    """Return the destination connection ID in a long header, or what there is of it."""
+    return datagram[6 : 6 + datagram[5]] if len(datagram) > 5 else b""
+
+
 def negotiate(datagram: bytes, versions: Sequence[int] = VERSIONS) -> bytes | None:
     """Return the answer to a datagram with a long header of another version than ours, None if it gets none.
 

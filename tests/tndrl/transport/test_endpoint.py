@@ -24,7 +24,7 @@ from tndrl.errors import (
     RefusedError,
     StatelessResetError,
 )
-from tndrl.transport import endpoint, liveness, turns
+from tndrl.transport import endpoint, liveness, session, turns
 from tndrl.transport.codes import ErrorCode
 from tndrl.transport.endpoint import Endpoint
 from tndrl.transport.quic_settings import QuicSettings
@@ -410,9 +410,34 @@ async def test_a_flood_in_the_socket_holds_nobody_up(monkeypatch: pytest.MonkeyP
             assert len(handled) > 1
 
 
+async def test_first_packets_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """QUIC-01: what a peer sends is handled before first packets, however many of them are before it in the socket."""
+    order: list[object] = []
+    meet, take = Endpoint._meet, Session.receive_datagram
+
+    def noted_meet(endpoint: Endpoint, data: bytes, address: Any) -> None:
+        order.append(endpoint)
+        meet(endpoint, data, address)
+
+    def noted_take(session: Session, data: bytes, address: Any) -> None:
+        order.append(session)
+        take(session, data, address)
+
+    monkeypatch.setattr(Endpoint, "_meet", noted_meet)
+    async with streams.connected() as quic:
+        monkeypatch.setattr(Session, "receive_datagram", noted_take)
+        order.clear()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            for _ in range(200):
+                stranger.sendto(initial(), quic.server_endpoint.address[:2])
+            await quic.client.ping()
+        assert order[0] is quic.server
+        assert order.count(quic.server_endpoint) > 1
+
+
 async def test_what_a_peer_sends_beyond_its_queue_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """QUIC-23: a flood that cannot be handled costs the flooder's datagrams, which are counted."""
-    monkeypatch.setattr(turns, "WAITING", 20 * 300)
+    monkeypatch.setattr(session, "WAITING", 20 * 300)
     monkeypatch.setattr(turns, "WAITING_EARLY", 20 * 300)
     async with streams.connected() as quic:
         host, port = quic.server_endpoint.address[:2]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tndrl.transport.turns import OVERHEAD, SHARE, TURN, WAITING, WAITING_EARLY, Turns
+from tndrl.transport.turns import OVERHEAD, SHARE, TURN, WAITING, WAITING_EARLY, WAITING_FIRST, Turns
 
 ADDRESS = ("192.0.2.1", 1)
 
@@ -30,7 +30,7 @@ class Peer:
     clock: Clock
     log: list[str]
     cost: float = 0.0
-    is_confirmed: bool = True
+    most_waiting: int = 100 * OVERHEAD
     on_flush: Callable[[], None] = field(default=lambda: None)
 
     def receive_datagram(self, data: bytes, address: tuple[str, int]) -> None:
@@ -109,13 +109,13 @@ def test_nobody_starves() -> None:
     assert stage.log[0] == "busy"
 
 
-@pytest.mark.parametrize(("confirmed", "room"), [(True, WAITING), (False, WAITING_EARLY)])
-def test_one_peers_queue_has_an_end(confirmed: bool, room: int) -> None:
-    """What a peer sends beyond its queue is lost, and no other peer's is; who is unknown has a short one."""
+@pytest.mark.parametrize("room", [WAITING, WAITING_FIRST, WAITING_EARLY])
+def test_one_peers_queue_has_an_end(room: int) -> None:
+    """What a peer sends beyond its queue is lost, and no other peer's is."""
     stage = Stage()
     count = room // (1 + OVERHEAD) + 1
     flooder = stage.peer("flooder", 1)
-    flooder.is_confirmed = confirmed
+    flooder.most_waiting = room
     for _ in range(count - 1):
         assert stage.turns.add(flooder, b"x", ADDRESS)
     assert not stage.turns.add(flooder, b"x", ADDRESS)
