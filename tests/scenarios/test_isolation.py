@@ -15,9 +15,6 @@ from support.workshop import Work, stub_of
 LIMIT = 0.050
 """Seconds that a Ping may take."""
 
-ATTEMPTS = 3
-"""What the rest of the machine does can spoil one; a service that holds up another spoils each."""
-
 pytestmark = pytest.mark.serial
 
 
@@ -45,12 +42,7 @@ async def pings_beside(folder: Path, how: str, seconds: float) -> list[float]:
 @pytest.mark.parametrize("seconds", [2.0, pytest.param(5.0, marks=pytest.mark.long)])
 async def test_ping_beside_a_handler_that_hogs(short_dir: Path, how: str, seconds: float) -> None:
     """While a handler sleeps without await, or computes, every Ping is answered within 50 ms."""
-    seen = []
-    for _ in range(ATTEMPTS):
-        took = await pings_beside(short_dir, how, seconds)
-        seen.append(
-            f"p50 {statistics.median(took) * 1000:.1f} ms, max {max(took) * 1000:.1f} ms of {len(took)}"
-        )
-        if max(took) < LIMIT and len(took) > seconds * 20:
-            return
-    pytest.fail("; ".join(seen))
+    took = await pings_beside(short_dir, how, seconds)
+    print(f"p50 {statistics.median(took) * 1000:.1f} ms, max {max(took) * 1000:.1f} ms of {len(took)}")
+    assert max(took) < LIMIT
+    assert len(took) > seconds * 20

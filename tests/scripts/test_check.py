@@ -36,12 +36,12 @@ def test_serial_tests_run_alone() -> None:
     """Tests that measure run in a second run, without a second process beside them."""
     parallel, serial = check.test_steps(long=False)
     assert parallel.command[-3:] == ("not serial and not long", "-n", "2")
-    assert serial.command[-3:] == ("serial and not long", "-p", "no:xdist")
+    assert serial.command[-5:] == ("serial and not long", "-p", "no:xdist", "--reruns", "2")
 
 
 def test_the_long_run_has_no_limit() -> None:
     """The long run selects the full counts too."""
-    assert [step.command[-3] for step in check.test_steps(long=True)] == ["not serial", "serial"]
+    assert [step.command[6] for step in check.test_steps(long=True)] == ["not serial", "serial"]
 
 
 @pytest.mark.parametrize(("tags", "base"), [(["v0.1"], "v0.1"), ([], "main")])
