@@ -83,13 +83,13 @@ class AuthenticatedConnection(
     AskAfterSilence,
     PersistentProbes,
     NewPath,
+    BulkPackets,
     StreamPriorities,
     DelayedAcks,
     PathMtuDiscovery,
     Pacing,
     ResetTokens,
     AntiAmplification,
-    BulkPackets,
 ):
     """A QUIC connection with a verified peer, or none at all.
 

@@ -28,6 +28,11 @@ class ServiceOrder(list[QuicStream]):
         """Add a stream."""
         insort(self, stream, key=self._rank)
 
+    def serve(self, stream: QuicStream) -> None:
+        """Put a stream behind all others of its class."""
+        self.remove(stream)
+        self.append(stream)
+
     def extend(self, streams: Iterable[QuicStream]) -> None:
         """Add streams."""
         for stream in streams:

@@ -24,10 +24,14 @@ from tndrl.transport._aioquic.migration import Migration
 from tndrl.transport._aioquic.new_path import NewPath
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery
 from tndrl.transport._aioquic.probes import PersistentProbes
-from tndrl.transport._aioquic.sending import stream_frame
+from tndrl.transport._aioquic.sending import BulkPackets, stream_frame
 
-ACK_ROOM = 64
-"""Bytes of an ACK frame of one range, at most."""
+ACK_RANGES = 8
+ACK_ROOM = 160
+"""Bytes of an ACK frame of so many ranges, at most (RFC 9000 section 19.3)."""
+
+STREAM_ROOM = 64
+"""Bytes of the header and the tag of a packet and of the head of a STREAM frame, at most."""
 
 Handler = tuple[Callable[..., None], Any]
 """What is told of a packet's fate, and its further arguments."""
@@ -37,7 +41,14 @@ _KEY_PHASE = 2
 
 
 class SmallPackets(
-    AckValidation, KeyUpdates, Migration, PersistentProbes, NewPath, DelayedAcks, PathMtuDiscovery
+    AckValidation,
+    KeyUpdates,
+    Migration,
+    PersistentProbes,
+    NewPath,
+    BulkPackets,
+    DelayedAcks,
+    PathMtuDiscovery,
 ):
     """Writes nothing, or one small packet, without asking what else there might be (RFC 9000 section 12.4)."""
 
@@ -46,14 +57,20 @@ class SmallPackets(
         if self._is_plain(now):
             space = self._spaces[tls.Epoch.ONE_RTT]
             due = self._is_ack_due(space, now)
-            stream, is_small = self._small_sender()
-            if is_small and not (due and len(space.ack_queue) > 1):
-                if stream is None and not due:
-                    self._sends_more, self._pacing_at = False, None
-                    return []
-                if self._may_send(now, is_ack_only=stream is None):
-                    return self._write_small(space if due else None, stream, now)
-        return super().datagrams_to_send(now)
+            senders = self._senders()
+            if senders is not None:
+                if self._is_small(senders) and self._fits_small(space, due=due):
+                    stream = senders[0] if senders else None
+                    if stream is None and not due:
+                        self._sends_more, self._pacing_at = False, None
+                        return []
+                    if self._may_send(now, is_ack_only=stream is None):
+                        return self._write_small(space if due else None, stream, now)
+                self._is_only_data_due = not due
+        try:
+            return super().datagrams_to_send(now)
+        finally:
+            self._is_only_data_due = False
 
     def _is_plain(self, now: float) -> bool:
         """Return whether nothing is due but acknowledgements and data of streams."""
@@ -67,12 +84,17 @@ class SmallPackets(
             and not (self._ping_pending or self._datagrams_pending or self._retire_connection_ids)
             and not (self._handshake_done_pending or self._streams_blocked_pending or self._challenge_due)
             and self._quic_logger is None
-            and not self._skipped.is_due(path)
             and self._packet_number - self._keys_since < self._limits.packets_per_key
             and self._old_keys_until is None
             and self._crypto_streams[tls.Epoch.ONE_RTT].sender.buffer_is_empty
             and not self._has_limits_to_raise()
             and False not in [connection_id.was_sent for connection_id in self._host_cids]
+        )
+
+    def _fits_small(self, space: QuicPacketSpace, *, due: bool) -> bool:
+        """Return whether the ACK frame that is due has room, and no packet number is to be left out before it."""
+        return not (
+            (due and len(space.ack_queue) > ACK_RANGES) or self._skipped.is_due(self._network_paths[0])
         )
 
     def _has_quiet_path(self, now: float) -> bool:
@@ -96,9 +118,9 @@ class SmallPackets(
     def _is_ack_due(self, space: QuicPacketSpace, now: float) -> bool:
         return space.ack_at is not None and (space.ack_at <= now or self._is_acknowledged_now(space))
 
-    def _small_sender(self) -> tuple[QuicStream | None, bool]:
-        """Return the one stream that has something to send, if any, and whether that is small and all there is."""
-        found = None
+    def _senders(self) -> list[QuicStream] | None:
+        """Return the streams that have data to send, or None if any stream has something else to say."""
+        found = []
         for stream in self._streams_queue:
             sender = stream.sender
             if (
@@ -107,16 +129,19 @@ class SmallPackets(
                 or sender.reset_pending
                 or stream.max_stream_data_local_sent != stream.max_stream_data_local
             ):
-                return None, False
+                return None
             if not sender.buffer_is_empty and not stream.is_blocked:
-                if found is not None:
-                    return None, False
-                found = stream
-        if found is None:
-            return None, True
-        pending = found.sender._pending
+                found.append(stream)
+        return found
+
+    def _is_small(self, senders: list[QuicStream]) -> bool:
+        """Return whether at most one stream has data to send, and that fits into a packet."""
+        if not senders:
+            return True
+        pending = senders[0].sender._pending
         size = sum(map(len, pending))  # nothing but the end of the stream, if it is 0
-        return found, len(pending) <= 1 and size <= self._max_datagram_size - 2 * ACK_ROOM
+        room = self._max_datagram_size - ACK_ROOM - STREAM_ROOM
+        return len(senders) == 1 and len(pending) <= 1 and size <= room
 
     def _may_send(self, now: float, *, is_ack_only: bool) -> bool:
         if is_ack_only:

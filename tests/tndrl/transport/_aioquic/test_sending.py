@@ -1,4 +1,4 @@
-"""Packets full of one stream's data: they say what aioquic's own would, and keep to every limit."""
+"""Packets full of one stream's data each: they say what aioquic's own would, and keep to every limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from inspect import getsource, signature
-from typing import Any
 
 import pytest
 from aioquic import tls
@@ -19,7 +18,9 @@ from aioquic.quic.stream import QuicStreamSender
 
 from support import streams
 from support.link import Link, UdpLink
+from tndrl.transport._aioquic.connection import AuthenticatedConnection
 from tndrl.transport._aioquic.sending import BulkPackets
+from tndrl.transport.priority import Priority
 from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.quic_stream import QuicStream
 
@@ -34,10 +35,11 @@ class Written:
         self.packets = 0
         original = BulkPackets._write_bulk
 
-        def write(connection: BulkPackets, builder: QuicPacketBuilder, *rest: Any) -> None:
+        def write(connection: BulkPackets, builder: QuicPacketBuilder, now: float) -> bool:
             before = len(builder._packets)
-            original(connection, builder, *rest)
+            is_room_left = original(connection, builder, now)
             self.packets += len(builder._packets) - before
+            return is_room_left
 
         monkeypatch.setattr(BulkPackets, "_write_bulk", write)
 
@@ -178,28 +180,54 @@ async def test_the_pace_is_kept(written: Written) -> None:
         assert written.packets > 10
 
 
-async def test_two_streams_share_packets(written: Written) -> None:
-    """While another stream has something to send too, the packets are aioquic's."""
+async def two_ready(quic: streams.Quic) -> tuple[AuthenticatedConnection, list[QuicStreamSender]]:
+    """Queue much data on two streams of the server, without sending it."""
+    pairs = [await quic.streams() for _ in range(2)]
+    for near, far in pairs:
+        await near.send(b"?")
+        await far.receive()
+    await streams.until(lambda: pairs[0][1]._quic.path_mtu.size == 1452, quic.exchange)
+    await quic.exchange()
+    connection = pairs[0][1]._quic
+    connection._loss._cc.congestion_window = 1 << 30
+    connection._loss._pacer.packet_time = None
+    for _near, far in pairs:
+        connection.send_stream_data(far.stream_id, bytes(100_000))
+    return connection, [connection._streams[far.stream_id].sender for _near, far in pairs]
+
+
+async def test_two_streams_take_turns(written: Written) -> None:
+    """Of two streams with much to send neither is ahead of the other by more than a packet."""
     async with asyncio.timeout(20), streams.connected(ETHERNET) as quic:
-        pairs = [await quic.streams() for _ in range(2)]
-        for near, far in pairs:
-            await near.send(b"?")
-            await far.receive()
-        await quic.exchange()
+        connection, senders = await two_ready(quic)
+        connection._loss._cc.congestion_window = connection._loss.bytes_in_flight + 21 * 1452
         written.packets = 0
-        pairs[0][1]._quic._loss._pacer.packet_time = None
-        first = ready(pairs[0][1], MEGABYTE)
-        ready(pairs[1][1], MEGABYTE)
-        assert first()
-        assert written.packets == 0
+        assert connection.datagrams_to_send(now=asyncio.get_running_loop().time())
+        assert written.packets >= 20
+        assert abs(senders[0].highest_offset - senders[1].highest_offset) <= 1452
 
 
-async def test_little_data_goes_as_ever(written: Written) -> None:
-    """What fits into two packets is not worth a way of its own."""
+async def test_the_urgent_stream_goes_first(written: Written) -> None:
+    """While a stream of a higher class has something to send, one of a lower class waits."""
+    async with asyncio.timeout(20), streams.connected(ETHERNET) as quic:
+        connection, senders = await two_ready(quic)
+        connection.prioritize(senders[1]._stream_id, Priority.HIGH)
+        connection._loss._cc.congestion_window = connection._loss.bytes_in_flight + 21 * 1452
+        before = senders[0].highest_offset
+        assert connection.datagrams_to_send(now=asyncio.get_running_loop().time())
+        assert written.packets >= 20
+        assert senders[0].highest_offset == before
+        assert senders[1].highest_offset > 20 * 1300
+
+
+async def test_what_fills_no_packet_goes_as_ever(written: Written) -> None:
+    """The rest of what was sent in full packets follows in one that is smaller."""
     async with idle() as (_quic, far):
         far._quic._loss._pacer.packet_time = None
-        assert len(ready(far, bytes(2000))()) == 2
-        assert written.packets == 0
+        full, rest = map(len, ready(far, bytes(2000))())
+        assert full == 1452
+        assert 2000 < full + rest < 2100
+        assert written.packets == 1
 
 
 # What aioquic must still have
