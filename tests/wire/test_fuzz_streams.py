@@ -77,7 +77,7 @@ def test_the_gate(count: int) -> None:
 def test_the_opening(count: int) -> None:
     """Nothing is added, and at most one frame's header is missing and another one held."""
     for pieces in inputs("opening", count):
-        opening = Opening()
+        opening = Opening(FrameGate())
         passed = timed(lambda opening=opening, pieces=pieces: b"".join(map(opening.feed, pieces)), pieces)
         assert len(b"".join(pieces)) - 18 <= len(passed) <= len(b"".join(pieces))
 

@@ -14,7 +14,6 @@ from tndrl.errors import RefusedError, StreamClosedError, StreamRefusedError, Tn
 from tndrl.transport import http2
 from tndrl.transport.bridge import splice
 from tndrl.transport.codes import ErrorCode
-from tndrl.transport.inbound import read_preface
 from tndrl.transport.refusal import SOON, Refusal
 from tndrl.transport.stream import ByteStream
 from tndrl.transport.turn_away import turn_away
@@ -98,16 +97,12 @@ class ChannelSocket:
     async def _carry(self, local: ByteStream) -> None:
         try:
             stream = await self._open_stream()
-        except (RefusedError, StreamRefusedError) as error:
-            async with asyncio.timeout(REFUSAL_TIMEOUT):
-                await read_preface(local, REFUSAL_TIMEOUT)
-                await turn_away(local, Refusal(grpc.StatusCode.UNAVAILABLE, str(error), SOON))
-            return
         except TndrlError as error:
-            async with asyncio.timeout(REFUSAL_TIMEOUT):
-                await http2.refuse(local, str(error))
+            await local.send(http2.SETTINGS)
+            await self._turn_away(local, error, http2.FrameHeads(len(http2.PREFACE)))
             return
-        opening, gate = http2.Opening(), http2.Answers(self._learn)
+        gate = http2.Answers(self._learn)
+        opening = http2.Opening(gate)
         try:
             # Not before there is a connection: a channel is not ready without one.
             await local.send(http2.early_settings(self._calls))
@@ -117,8 +112,7 @@ class ChannelSocket:
         if broken is None:
             return
         if not gate.has_begun:
-            async with asyncio.timeout(REFUSAL_TIMEOUT):
-                await http2.refuse(local, str(broken), opening=opening)
+            await self._turn_away(local, broken, opening)
         elif gate.is_between_frames:
             # It may be writing: to be closed on, it would tell of that and not read why.
             async with asyncio.timeout(REFUSAL_TIMEOUT):
@@ -126,6 +120,12 @@ class ChannelSocket:
                 await local.send_eof()
                 while await local.receive():
                     pass
+
+    async def _turn_away(self, local: ByteStream, error: TndrlError, seen: http2.FrameHeads) -> None:
+        """Tell the calls of a client that no server has answered why there is none."""
+        retry_after = SOON if isinstance(error, (RefusedError, StreamRefusedError)) else None
+        async with asyncio.timeout(REFUSAL_TIMEOUT):
+            await turn_away(local, Refusal(grpc.StatusCode.UNAVAILABLE, str(error), retry_after), seen=seen)
 
     def _learn(self, calls: int) -> None:
         self._calls = min(calls, http2.EARLY_STREAMS)

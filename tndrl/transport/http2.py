@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-
-from tndrl.transport.stream import ByteStream
+from typing import NamedTuple
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first (RFC 9113 section 3.4)."""
@@ -29,7 +28,7 @@ NO_PING_TIMEOUT = ("grpc.http2.ping_timeout_ms", 2**31 - 1)
 waits for a slow link they may take longer, and whether the peer lives is QUIC's to know."""
 
 _HEADER = 9
-_HEADERS, _SETTINGS, _GOAWAY = 0x01, 0x04, 0x07
+_SETTINGS, _GOAWAY = 0x04, 0x07
 _ACK = 0x01
 _MAX_CONCURRENT_STREAMS = 0x03
 _NO_ERROR = 0x00
@@ -60,67 +59,6 @@ EARLY_SETTINGS = early_settings(1)
 def goaway(reason: str) -> bytes:
     """Return the GOAWAY frame that ends every call of a connection with ``reason`` in its details."""
     return frame(_GOAWAY, struct.pack(">II", _MAX_STREAM_ID, _NO_ERROR) + reason.encode("utf-8", "replace"))
-
-
-class Opening:
-    """Passes on what a client sends, but for its acknowledgement of :data:`EARLY_SETTINGS`, which no server sent.
-
-    Acknowledgements come in the order of the SETTINGS (RFC 9113 section 6.5.3), so it is the first one.
-    """
-
-    def __init__(self) -> None:
-        self._held = bytearray()  # of a frame header that is not whole
-        self._passing = len(PREFACE)  # bytes still to come of what is being passed on
-        self._acknowledged = False
-        self.has_call = False  # whether the first HEADERS were passed on
-
-    def feed(self, data: bytes) -> bytes:
-        """Take what the client sent and return those bytes that the server shall see."""
-        if self._acknowledged and self.has_call and not self._held:
-            return data
-        self._held += data
-        data, at = bytes(self._held), 0
-        self._held.clear()
-        passed = bytearray()
-        while at < len(data):
-            if self._passing == 0:
-                header = data[at : at + _HEADER]
-                if len(header) < _HEADER:
-                    self._held += header
-                    break
-                if self._drops(header):
-                    at += _HEADER
-                    continue
-                self._passing = _HEADER + int.from_bytes(header[:3], "big")
-            part = data[at : at + self._passing]
-            passed += part
-            at += len(part)
-            self._passing -= len(part)
-        return bytes(passed)
-
-    def _drops(self, header: bytes) -> bool:
-        self.has_call = self.has_call or header[3] == _HEADERS
-        if self._acknowledged or header[3] != _SETTINGS or not header[4] & _ACK:
-            return False
-        self._acknowledged = True
-        return True
-
-
-async def refuse(client: ByteStream, reason: str, *, opening: Opening | None = None) -> None:
-    """Play the server of an HTTP/2 connection just long enough to fail the client's first call with ``reason``.
-
-    ``opening`` has seen what the client has sent already, after it got SETTINGS. Ends what we send; returns early if
-    the client ends first. Waits for the client as long as it takes: bound it.
-    """
-    if opening is None:
-        opening = Opening()
-        await client.send(SETTINGS)
-    while not opening.has_call:
-        if not (data := await client.receive()):
-            return
-        opening.feed(data)
-    await client.send(goaway(reason))
-    await client.send_eof()
 
 
 class FrameGate:
@@ -164,6 +102,82 @@ class FrameGate:
             else:
                 break
         return end
+
+
+class Head(NamedTuple):
+    """What the header of a frame says, but for its length (RFC 9113 section 4.1)."""
+
+    kind: int
+    flags: int
+    stream: int
+
+
+class FrameHeads:
+    """Passes on what a client sends and notes which frames that is."""
+
+    def __init__(self, passing: int = 0) -> None:
+        self._held = bytearray()  # of a frame header that is not whole
+        self._passing = passing  # bytes still to come of what is being passed on
+        self._heads: list[Head] = []
+
+    def take(self) -> list[Head]:
+        """Return the frames that have begun since the last time."""
+        taken, self._heads = self._heads, []
+        return taken
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the client sent and return those bytes that the server shall see."""
+        self._held += data
+        data, at = bytes(self._held), 0
+        self._held.clear()
+        passed = bytearray()
+        while at < len(data):
+            if self._passing == 0:
+                header = data[at : at + _HEADER]
+                if len(header) < _HEADER:
+                    self._held += header
+                    break
+                head = Head(*struct.unpack(">3xBBI", header))
+                self._heads.append(head)
+                if self._drops(head):
+                    at += _HEADER
+                    continue
+                self._passing = _HEADER + int.from_bytes(header[:3], "big")
+            part = data[at : at + self._passing]
+            passed += part
+            at += len(part)
+            self._passing -= len(part)
+        return bytes(passed)
+
+    def _drops(self, head: Head) -> bool:
+        """Return whether a frame without a body is not passed on."""
+        return False
+
+
+class Opening(FrameHeads):
+    """Passes on what a client sends, but for its acknowledgement of :data:`EARLY_SETTINGS`, which no server sent.
+
+    Acknowledgements come in the order of the SETTINGS (RFC 9113 section 6.5.3), so it is the first one. Frames are
+    noted until the server has begun to answer: until then, somebody else may have to.
+    """
+
+    def __init__(self, answers: FrameGate) -> None:
+        super().__init__(len(PREFACE))
+        self._answers = answers
+        self._acknowledged = False
+
+    def feed(self, data: bytes) -> bytes:
+        """Take what the client sent and return those bytes that the server shall see."""
+        if self._acknowledged and self._answers.has_begun and not self._held:
+            self._heads.clear()
+            return data
+        return super().feed(data)
+
+    def _drops(self, head: Head) -> bool:
+        if self._acknowledged or head.kind != _SETTINGS or not head.flags & _ACK:
+            return False
+        self._acknowledged = True
+        return True
 
 
 class Answers(FrameGate):

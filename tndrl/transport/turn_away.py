@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import struct
 from urllib.parse import quote
 
-from tndrl.transport.http2 import SETTINGS, frame, goaway
+from tndrl.transport.http2 import SETTINGS, FrameHeads, frame, goaway
 from tndrl.transport.refusal import Refusal
 from tndrl.transport.stream import ByteStream
 
-_HEADER = 9
 _HEADERS, _SETTINGS, _PING = 0x01, 0x04, 0x06
 _ACK = _END_STREAM = 0x01
 _END_HEADERS = 0x04
@@ -18,38 +16,32 @@ _STATUS_200 = b"\x88"  # of the static table (RFC 7541 appendix A)
 _PRINTABLE = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 
 
-async def turn_away(client: ByteStream, refusal: Refusal) -> None:
-    """Answer every call on a stream whose preface has been read with ``refusal``, until the client ends.
+async def turn_away(client: ByteStream, refusal: Refusal, *, seen: FrameHeads | None = None) -> None:
+    """Answer every call on a stream with ``refusal``, until the client ends.
 
-    After the first one GOAWAY asks for another connection; the acknowledgement of the PING behind it says that no
+    ``seen`` is what has come of a client that was sent SETTINGS; without it, the preface has been read and no more.
+    After the first call GOAWAY asks for another connection; the acknowledgement of the PING behind it says that no
     call is on its way any more, and ends what we send. Waits for the client as long as it takes: bound it.
     """
+    if seen is None:
+        seen = FrameHeads()
+        await client.send(SETTINGS)
     block = _trailers_only(refusal)
     farewell = goaway(refusal.reason) + frame(_PING, bytes(8))
-    await client.send(SETTINGS)
-    held = b""
-    while data := await client.receive():
-        held += data
-        while len(held) >= _HEADER:
-            kind, flags, number = struct.unpack(">3xBBI", held[:_HEADER])
-            if kind == _SETTINGS and not flags & _ACK:
+    while True:
+        for head in seen.take():
+            if head.kind == _SETTINGS and not head.flags & _ACK:
                 await client.send(frame(_SETTINGS, b"", flags=_ACK))
-            elif kind == _HEADERS:
-                answer = frame(_HEADERS, block, flags=_END_STREAM | _END_HEADERS, stream=number)
+            elif head.kind == _HEADERS:
+                answer = frame(_HEADERS, block, flags=_END_STREAM | _END_HEADERS, stream=head.stream)
                 await client.send(answer + farewell)
                 farewell = b""
-            elif kind == _PING and flags & _ACK and not farewell:
+            elif head.kind == _PING and head.flags & _ACK and not farewell:
                 await client.send_eof()
-            held = await _after(client, held, _HEADER + int.from_bytes(held[:3], "big"))
+        if not (data := await client.receive()):
+            break
+        seen.feed(data)
     await client.send_eof()
-
-
-async def _after(client: ByteStream, held: bytes, size: int) -> bytes:
-    """Return what follows the first ``size`` bytes, of which ``held`` have come."""
-    while len(held) < size and (data := await client.receive()):
-        size -= len(held)
-        held = data
-    return held[size:]
 
 
 def _trailers_only(refusal: Refusal) -> bytes:

@@ -25,6 +25,7 @@ from tndrl.transport import channels, http2
 from tndrl.transport.channels import ChannelSocket, OpenStream
 from tndrl.transport.dialer import MuxDialer, Target
 from tndrl.transport.gate import CallGate
+from tndrl.transport.quic_settings import QuicSettings
 from tndrl.transport.refusal import SOON
 
 ENDED = {grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
@@ -102,6 +103,24 @@ async def test_a_peer_without_room_says_when_to_try_again(short_dir: Path, error
             with pytest.raises(grpc.aio.AioRpcError) as raised:
                 await stub(channel)(b"", timeout=10)
             assert retry_delay(raised.value) == SOON
+
+
+async def test_an_identity_without_room_is_told_when_to_try_again(short_dir: Path) -> None:
+    """The limit per identity is known only after the handshake: the call that went with it is told what a dial is."""
+    settings = QuicSettings(limits=LimitsConfig(connections_per_identity=1))
+    async with (
+        streams.serving(short_dir, PING, settings=settings) as listener,
+        streams.dialer() as first,
+        streams.dialer() as second,
+    ):
+        target = streams.target(listener.address, streams.node_id("a"))
+        calls = [it.channel(target, GRPC_TYPE).unary_unary("/test.Service/Ping") for it in (first, second)]
+        assert await calls[0](b"x", timeout=10) == b"x"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await calls[1](b"x", timeout=10)
+        assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert "limits.connectionsPerIdentity" in raised.value.details()
+        assert retry_delay(raised.value) == SOON
 
 
 async def test_a_local_client_without_a_call_is_let_go(

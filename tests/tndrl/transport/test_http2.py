@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 
 import pytest
@@ -11,8 +10,7 @@ from hypothesis import strategies as st
 
 from support import streams
 from tndrl.transport import http2
-from tndrl.transport.http2 import Answers, FrameGate, Opening, goaway, refuse
-from tndrl.transport.memory import MemoryStream, memory_pair
+from tndrl.transport.http2 import Answers, FrameGate, FrameHeads, Head, Opening, goaway
 
 LARGE = http2.LARGEST_HELD_FRAME
 
@@ -72,58 +70,22 @@ def test_a_large_frame_is_passed_on_as_it_comes() -> None:
 CLIENT = streams.request("Any") + streams.message(b"body", end=True)
 
 
-async def refused(chunks: list[bytes], *, end: bool = False) -> bytes:
-    """Let ``refuse`` play the server of a client that sends ``chunks``; return what it answered."""
-    client, server = memory_pair(capacity=1 << 20)
-    playing = asyncio.ensure_future(refuse(server, "no entry"))
-    for chunk in chunks:
-        await client.send(chunk)
-        await asyncio.sleep(0)
-    if end:
-        await client.send_eof()
-    async with asyncio.timeout(5):
-        await playing
-    return await answer(client)
-
-
-async def answer(client: MemoryStream) -> bytes:
-    """Return what has been sent to a client."""
-    received = await client.receive()
-    while len(received) > len(http2.SETTINGS) and (more := await client.receive()):
-        received += more
-    return received
-
-
-@pytest.mark.parametrize("size", [1, 2, 9, 24, 33, 1000])
-async def test_a_call_is_refused_however_it_is_cut(size: int) -> None:
-    """The client gets SETTINGS first and GOAWAY with the reason once it has sent HEADERS."""
-    chunks = [CLIENT[at : at + size] for at in range(0, len(CLIENT), size)]
-    assert await refused(chunks) == http2.SETTINGS + goaway("no entry")
-
-
-async def test_frames_before_the_call_are_skipped() -> None:
-    """Large and many frames before HEADERS do not matter."""
-    begin = http2.PREFACE + http2.SETTINGS * 50 + frame(100_000)
-    chunks = [begin, streams.headers({":method": "POST"})]
-    assert await refused(chunks) == http2.SETTINGS + goaway("no entry")
-
-
-async def test_a_client_without_a_call_gets_no_goaway() -> None:
-    """A client that ends before its first call is let go."""
-    assert await refused([http2.PREFACE, http2.SETTINGS], end=True) == http2.SETTINGS
-
-
-@pytest.mark.parametrize("size", [0, 1, 24, 33, len(CLIENT)])
-async def test_a_call_is_refused_that_began_before(size: int) -> None:
-    """What the client sent before it is refused counts, and it is not told SETTINGS again."""
-    client, server = memory_pair(capacity=1 << 20)
-    opening = Opening()
-    opening.feed(CLIENT[:size])
-    await client.send(CLIENT[size:])
-    await client.send_eof()
-    async with asyncio.timeout(5):
-        await refuse(server, "no entry", opening=opening)
-    assert await answer(client) == goaway("no entry")
+@given(
+    lengths=st.lists(st.integers(0, 3000), max_size=6),
+    passing=st.integers(0, 100),
+    cuts=st.lists(st.integers(0, 20_000), max_size=30),
+)
+def test_frames_are_noted_however_they_are_cut(lengths: list[int], passing: int, cuts: list[int]) -> None:
+    """Each frame is noted once, when its header is whole, and all bytes are passed on."""
+    frames = [streams.frame(kind, 5, kind + 1, bytes(length)) for kind, length in enumerate(lengths)]
+    data = bytes(passing) + b"".join(frames)
+    heads, passed, noted, at = FrameHeads(passing), b"", list[Head](), 0
+    for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
+        passed += heads.feed(data[at:cut])
+        noted += heads.take()
+        at = cut
+    assert passed == data
+    assert noted == [Head(kind, 5, kind + 1) for kind in range(len(lengths))]
 
 
 # The acknowledgement of SETTINGS that no server sent
@@ -187,16 +149,26 @@ def test_one_acknowledgement_is_dropped(before: list[int], after: list[bytes], c
     """However the bytes are cut, the first acknowledgement is missing from them and nothing else."""
     head, tail = http2.PREFACE + b"".join(frame(length) for length in before), b"".join(after)
     data = head + ACK + tail
-    opening, passed, at = Opening(), b"", 0
+    opening, passed, at = Opening(FrameGate()), b"", 0
     for cut in [*sorted(cut for cut in cuts if cut < len(data)), len(data)]:
         passed += opening.feed(data[at:cut])
         at = cut
     assert passed == head + tail
-    assert opening.has_call == (CLIENT[len(http2.PREFACE) :] in after)
 
 
 def test_without_an_acknowledgement_nothing_is_dropped() -> None:
     """SETTINGS of the client's own are no acknowledgement."""
-    opening = Opening()
+    opening = Opening(FrameGate())
     assert opening.feed(CLIENT) == CLIENT
     assert opening.feed(ACK + ACK) == ACK
+
+
+def test_a_server_that_answers_ends_the_notes() -> None:
+    """Until the server begins, what the client sends is noted for who may have to answer instead; then no more."""
+    answers = FrameGate()
+    opening = Opening(answers)
+    opening.feed(http2.PREFACE + ACK + frame(3))
+    assert opening.take() == [Head(4, 1, 0), Head(0, 0, 1)]
+    answers.feed(http2.SETTINGS)
+    assert opening.feed(frame(5)) == frame(5)
+    assert opening.take() == []

@@ -8,12 +8,16 @@ import stat
 from pathlib import Path
 
 import pytest
+from aioquic.quic.crypto import CryptoContext
+from aioquic.tls import Epoch
 
 from support import streams
 from tndrl.errors import ConfigError, NoAnswerError
 from tndrl.transport import tracing
-from tndrl.transport.quic_settings import QuicSettings
+from tndrl.transport.quic_settings import CONNECTION_ID_LENGTH, QuicSettings
+from tndrl.transport.session import Session
 from tndrl.transport.tracing import KeyLog, QlogDirectory, TraceSettings
+from tndrl.transport.udp import Address
 
 ODCID = bytes(range(8))
 
@@ -100,6 +104,33 @@ async def test_key_log(tmp_path: Path, caplog) -> None:
     assert len({client_random for _label, client_random, _secret in lines}) == 1
     assert mode(file) == 0o600
     assert "reads their traffic" in caplog.text
+
+
+async def test_the_key_log_opens_what_was_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packet taken from the wire is read with the secret of its line and nothing else (RFC 9001 section 5)."""
+    wire: list[bytes] = []
+    receive = Session.receive_datagram
+
+    def recorded(session: Session, data: bytes, address: Address) -> None:
+        if not session.is_client:
+            wire.append(data)
+        receive(session, data, address)
+
+    settings = QuicSettings(trace=TraceSettings(key_log_file=tmp_path / "keys"))
+    async with streams.connected(settings) as quic:
+        near, far = await quic.streams()
+        monkeypatch.setattr(Session, "receive_datagram", recorded)
+        await near.send(b"in clear words")
+        await far.receive()
+        key = quic.server._quic._cryptos[Epoch.ONE_RTT].recv
+        suite, expected = key.cipher_suite, quic.server._quic._spaces[Epoch.ONE_RTT].expected_packet_number
+    lines = dict(line.split()[::2] for line in (tmp_path / "keys").read_text().splitlines())
+    reader = CryptoContext()
+    reader.setup(cipher_suite=suite, secret=bytes.fromhex(lines["CLIENT_TRAFFIC_SECRET_0"]), version=1)
+    header = 1 + CONNECTION_ID_LENGTH
+    assert not any(b"in clear words" in data for data in wire)
+    payloads = [reader.decrypt_packet(data, header, expected)[1] for data in wire]
+    assert any(b"in clear words" in payload for payload in payloads)
 
 
 def test_a_full_disk_stops_the_key_log_only(caplog) -> None:

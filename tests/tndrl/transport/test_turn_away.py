@@ -16,7 +16,7 @@ from support import streams
 from support.refusals import retry_delay
 from support.streams import frame
 from tndrl.errors import StreamResetError
-from tndrl.transport.http2 import PREFACE, SETTINGS, goaway
+from tndrl.transport.http2 import PREFACE, SETTINGS, FrameGate, Opening, goaway
 from tndrl.transport.inbound import read_preface
 from tndrl.transport.memory import memory_pair
 from tndrl.transport.refusal import Refusal
@@ -74,6 +74,23 @@ async def test_it_ends_when_no_call_is_on_its_way() -> None:
         assert await client.receive() == b""
         await client.send_eof()
         await playing
+
+
+@pytest.mark.parametrize("size", [0, 1, 24, 33, 40, len(PREFACE + CALL)])
+async def test_it_goes_on_from_what_was_seen(size: int) -> None:
+    """A call that began before is answered too, and a client that had SETTINGS gets none again."""
+    data = PREFACE + CALL
+    client, server = memory_pair(capacity=1 << 20)
+    opening = Opening(FrameGate())
+    opening.feed(data[:size])
+    await client.send(data[size:])
+    await client.send_eof()
+    async with asyncio.timeout(5):
+        await turn_away(server, Refusal(grpc.StatusCode.UNAVAILABLE, "no"), seen=opening)
+    received = b""
+    while more := await client.receive():
+        received += more
+    assert received == ACK + frame(1, 5, 1, BLOCK) + FAREWELL
 
 
 async def test_a_client_without_a_call_gets_none() -> None:
