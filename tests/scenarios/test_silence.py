@@ -69,14 +69,15 @@ async def test_a_peer_vanishes(short_dir: Path, dark: list[Direction]) -> None:
         theirs = session_at(node)
         for direction in dark:
             link.link.lines[direction].darken(math.inf)
-        probe_timeout = session._quic._loss.get_probe_timeout()
-        silent, failure = await ended(session)
-        assert failure.reason == f"nothing heard for {IDLE:g} s"
-        # What is sent after the last word of the peer begins the time anew, once (RFC 9000 section 10.1).
-        assert IDLE <= silent <= IDLE + session.keepalive + probe_timeout + 0.3
+        ending = asyncio.ensure_future(ended(theirs))
+        for side, end in ((session, ended(session)), (theirs, ending)):
+            probe_timeout = side._quic._loss.get_probe_timeout()
+            silent, failure = await end
+            assert failure.reason == f"nothing heard for {IDLE:g} s"
+            # What is sent after the last word of the peer begins the time anew, once (RFC 9000 section 10.1).
+            assert IDLE <= silent <= IDLE + side.keepalive + probe_timeout + 0.3
         assert [await call.code() for call in calls] == [grpc.StatusCode.UNAVAILABLE] * 10
         assert "nothing heard" in await calls[0].details()
-        await ended(theirs)
         await workshop.cancelled.reach(10)
 
 
@@ -87,10 +88,11 @@ async def test_without_keepalive(short_dir: Path) -> None:
         session, theirs = nodes.session_of(peer), session_at(node)
         stop_keepalive(session, theirs)
         await session.ping()
-        probe_timeout = session._quic._loss.get_probe_timeout()
-        silent, _failure = await ended(session)
-        assert IDLE - probe_timeout <= silent <= IDLE + probe_timeout + 0.3
-        await ended(theirs)
+        ending = asyncio.ensure_future(ended(theirs))
+        for side, end in ((session, ended(session)), (theirs, ending)):
+            probe_timeout = side._quic._loss.get_probe_timeout()
+            silent, _failure = await end
+            assert IDLE - probe_timeout <= silent <= IDLE + probe_timeout + 0.3
 
 
 async def test_with_keepalive(short_dir: Path) -> None:

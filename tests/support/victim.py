@@ -139,9 +139,9 @@ async def beside(address: str, pki_dir: Path, *, baseline: float = 5.0) -> Async
 
 
 @asynccontextmanager
-async def unharmed(address: str, pki_dir: Path, *, p99: float) -> AsyncIterator[None]:
-    """Have a victim beside all that is done inside: its Pings must all pass, 99 of 100 in ``p99`` seconds."""
-    async with beside(address, pki_dir, baseline=0.2) as victim:
+async def unharmed(address: str, pki_dir: Path, *, p99: float | None = None) -> AsyncIterator[None]:
+    """Have a victim beside all that is done inside, which must be unharmed at the end: see ``assert_unharmed``."""
+    async with beside(address, pki_dir, baseline=1.0) as victim:
         async with victim.attack():
             yield
         victim.assert_unharmed(p99=p99)

@@ -111,7 +111,7 @@ async def test_headers(short_dir: Path) -> None:
     async with (
         processes.serving(short_dir) as node,
         nodes.calling(short_dir / "b", "b", node.address) as peer,
-        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
+        victim.unharmed(node.address, short_dir / "victim"),
     ):
         assert await workshop.stub_of(peer).Make(workshop.Work())
         meter = Meter(node.pid)

@@ -86,7 +86,7 @@ async def test_messages(short_dir: Path, size: int) -> None:
     async with (
         processes.serving(short_dir) as node,
         nodes.calling(short_dir / "b", "b", node.address) as peer,
-        victim.unharmed(node.address, short_dir / "victim", p99=0.100),
+        victim.unharmed(node.address, short_dir / "victim"),
     ):
         assert await workshop.stub_of(peer).Make(workshop.Work(material=bytes(3 * MEBIBYTE)))
         meter, wrong = Meter(node.pid), {}

@@ -41,6 +41,18 @@ async def updated(quic: streams.Quic, side: Session) -> None:
     assert pair(quic.client).send.secret == pair(quic.server).recv.secret
 
 
+def test_the_limits_are_those_of_the_standard() -> None:
+    """Packets sent and packets refused with one key: RFC 9001 section 6.6, and far less for those that are sent."""
+    assert keys.CONFIDENTIALITY_LIMIT == 2**23
+    aes, chacha = 2**52, 2**36
+    assert {
+        CipherSuite.AES_128_GCM_SHA256: aes,
+        CipherSuite.AES_256_GCM_SHA384: aes,
+        CipherSuite.CHACHA20_POLY1305_SHA256: chacha,
+    } == INTEGRITY_LIMITS
+    assert LimitsConfig().packets_per_key == 100_000
+
+
 async def test_keys_are_updated_in_time() -> None:
     """No key protects many more packets than the limit says, and nothing is lost on the way."""
     async with streams.connected(SOON) as quic:
