@@ -39,10 +39,12 @@ class ShortHeaders(FloodGuard):
 
     def receive_datagram(self, data: bytes, addr: Any, now: float) -> None:
         """Handle one datagram."""
-        if self._takes_shortest_way(data, addr) and self._receive_short(data, now):
-            self._received_bytes += len(data)
-        else:
-            super().receive_datagram(data, addr, now)
+        if self._takes_shortest_way(data, addr):
+            self._received_at = now  # of which its frames are counted
+            if self._receive_short(data, now):
+                self._received_bytes += len(data)
+                return
+        super().receive_datagram(data, addr, now)
 
     def _takes_shortest_way(self, data: bytes, addr: Any) -> bool:
         if not self._handshake_confirmed or self._state is not QuicConnectionState.CONNECTED or not data:

@@ -131,6 +131,15 @@ async def test_the_smallest_packets_pay_for_themselves() -> None:
             assert size >= sent * BYTES_PER_FRAME
 
 
+async def test_frames_are_of_the_time_of_their_datagram() -> None:
+    """What time has brought is reckoned when a datagram comes, whichever way its packet takes."""
+    async with streams.connected() as quic:
+        near, far = await quic.streams()
+        await near.send(b"x")
+        await far.receive()
+        assert quic.server._quic._received_at == quic.server.heard_at
+
+
 async def test_aioquic_has_the_table_of_handlers() -> None:
     """Every frame passes through the table that is wrapped, under the name it had."""
     async with streams.connected() as quic:
