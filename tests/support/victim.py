@@ -89,11 +89,12 @@ class Victim:
     def assert_unharmed(self, *, p99: float | None = None) -> None:
         """Check that no Ping failed during the attack and that 99 of 100 took at most ``p99`` seconds.
 
-        Without ``p99`` the bound is the larger of 20 ms and three times the p99 of the baseline.
+        Without ``p99`` the bound is the larger of 20 ms and three times the p99 of the baseline. Of fewer than a
+        hundred one may have taken longer too: what holds a node up for long, or again and again, holds up more of them.
         """
         before = percentile([sample.took for sample in self.baseline])
         bound = max(FLOOR, FACTOR * before) if p99 is None else p99
-        during = percentile([sample.took for sample in self.during])
+        during = sorted(sample.took for sample in self.during)[-1 - max(1, len(self.during) // 100)]
         report = f"p99 {during * 1000:.1f} ms of {len(self.during)} Pings, before {before * 1000:.1f} ms"
         assert not self.errors, f"{len(self.errors)} Pings failed: {self.errors[0]}; {report}"
         assert during <= bound, f"{report}; at most {bound * 1000:.1f} ms are allowed"

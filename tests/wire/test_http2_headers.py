@@ -101,7 +101,7 @@ async def ask(peer: Peer, blocks: list[bytes]) -> list[str]:
     for number, whole in enumerate(blocks):
         opening = bytes([workshop.TYPE]) + streams.HELLO + ACK
         peer.send(4 * number, opening + headers(whole, 1) + streams.message(end=True))
-    await peer.until(lambda: all(outcomes(peer.received[4 * number]) for number in range(len(blocks))))
+        await peer.until(lambda stream_id=4 * number: bool(outcomes(peer.received[stream_id])))
     return [outcomes(peer.received[4 * number])[1] for number in range(len(blocks))]
 
 
