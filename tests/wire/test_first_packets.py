@@ -6,12 +6,14 @@ import asyncio
 import os
 import random
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+import tndrl
 from rogue.connection import RogueConnection
 from rogue.peer import RogueClient
 from support import nodes, processes, streams, victim
@@ -239,6 +241,42 @@ async def test_half_open_handshakes_end(scale: int) -> None:
                     await server.closed.get()
 
 
+@pytest.mark.serial
+async def test_half_open_handshakes_harm_nobody_else(short_dir: Path) -> None:
+    """As many as there may be, each silent after its first packet, are over within 5 s, beside a victim."""
+    limits = LimitsConfig()
+    async with (
+        processes.serving(short_dir / "a") as node,
+        nodes.calling(short_dir / "b", "b", node.address) as peer,
+    ):
+        host, port = node.address.rsplit(":", 1)
+        address = (host, int(port))
+        # Made before: to make them takes this process as long as the node takes to answer.
+        clients = [first_packet(address) for _ in range(limits.half_open + 20)]
+        async with victim.unharmed(node.address, short_dir / "victim"):
+            await stay_half_open(clients, address, peer)
+
+
+async def stay_half_open(
+    clients: list[tuple[RogueConnection, bytes]], address: Address, peer: tndrl.Peer
+) -> None:
+    """Let clients say no more than gets them a handshake, and wait until the node has given all of them up."""
+    limits = LimitsConfig()
+    with strangers(len(clients)) as everybody:
+        for stranger, (client, data) in zip(everybody, clients, strict=True):
+            stranger.send(data, address)
+            answer = await stranger.answer()
+            if answer[0] & 0xF0 == RETRY:
+                client.receive_datagram(answer, address, 0.1)
+                stranger.send(next_packet(client), address)
+        last = time.monotonic()
+        about = (await nodes.status(peer)).metadata
+        assert limits.half_open // 2 < int(about["handshakes_open"]) <= limits.half_open
+        while int((await nodes.status(peer)).metadata["handshakes_open"]):
+            assert time.monotonic() - last < 7
+            await asyncio.sleep(0.2)
+
+
 # QUIC-07: forged answers
 
 
@@ -333,15 +371,16 @@ async def test_a_flood_of_one_identity_harms_nobody_else(short_dir: Path) -> Non
                 assert (await late.closed()).code == TransportCode.CONNECTION_REFUSED
 
 
-async def test_many_identities(short_dir: Path) -> None:
+@pytest.mark.parametrize("most", [5, pytest.param(1024, marks=[pytest.mark.long, pytest.mark.timeout(300)])])
+async def test_many_identities(short_dir: Path, most: int) -> None:
     """A node that is full refuses whoever comes, and serves those that are there."""
     async with (
-        streams.listening(short_dir, settings=limited(connections=5)) as (listener, _echo),
+        streams.listening(short_dir, settings=limited(connections=most)) as (listener, _echo),
         AsyncExitStack() as stack,
     ):
         peers = [
             await stack.enter_async_context(streams.RawClient(listener.address, f"n{number}"))
-            for number in range(5)
+            for number in range(most)
         ]
         for number in range(5):
             async with RogueClient(listener.address, streams.honest(f"late{number}")) as late:

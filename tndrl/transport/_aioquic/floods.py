@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from aioquic.buffer import Buffer
 from aioquic.quic.connection import NetworkAddress, QuicConnection, QuicConnectionError, QuicReceiveContext
@@ -43,7 +43,9 @@ class FrameAllowance:
         return self._left >= 0
 
 
-FrameHandler = tuple[Callable[[QuicReceiveContext, int, Buffer], None], frozenset[Epoch]]
+Epochs = frozenset[Epoch]
+
+FrameHandler = tuple[Callable[[QuicReceiveContext, int, Buffer], None], Epochs]
 """What aioquic calls for a frame of one type, and the epochs in which that type may come."""
 
 
@@ -57,7 +59,8 @@ class FloodGuard(QuicConnection):
         self._frames = 0
         self._look_at = HANDSHAKE_FRAMES
         self._allowance = FrameAllowance()
-        self._QuicConnection__frame_handlers = CountedHandlers(self, self._QuicConnection__frame_handlers)  # type: ignore[has-type]
+        handlers: Any = self._QuicConnection__frame_handlers  # type: ignore[has-type]
+        self._QuicConnection__frame_handlers = CountedHandlers(self, handlers)
 
     def receive_datagram(self, data: bytes, addr: NetworkAddress, now: float) -> None:
         """Handle one datagram, whose bytes pay for its frames."""
@@ -83,16 +86,27 @@ class FloodGuard(QuicConnection):
             )
 
 
-class CountedHandlers(dict[int, FrameHandler]):
-    """aioquic's table of handlers, in which it looks once for each frame."""
+class CountedHandlers:
+    """Stands in for aioquic's table of handlers, in which it looks once for each frame.
+
+    The table is the same for all connections, but for the methods that are bound to each: these are looked up when
+    they are called. To hold them all would be a hundred objects more for each connection.
+    """
+
+    __slots__ = ("_guard",)
+    _known: ClassVar[dict[int, tuple[str, Epochs]]] = {}
 
     def __init__(self, guard: FloodGuard, handlers: dict[int, FrameHandler]) -> None:
-        super().__init__(handlers)
         self._guard = guard
+        if not self._known:
+            self._known.update(
+                {kind: (handler.__name__, epochs) for kind, (handler, epochs) in handlers.items()}
+            )
 
     def __getitem__(self, frame_type: int) -> FrameHandler:
-        """Return the handler of a frame that has come."""
+        """Return the handler of a frame that has come; raises KeyError if there is none."""
         # Small packets need padding, and each run of it counts as one frame.
         if frame_type != QuicFrameType.PADDING:
             self._guard.count_frame(frame_type)
-        return super().__getitem__(frame_type)
+        name, epochs = self._known[frame_type]
+        return getattr(self._guard, name), epochs

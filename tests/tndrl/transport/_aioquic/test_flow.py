@@ -8,7 +8,6 @@ from inspect import signature
 
 import pytest
 from aioquic.quic.connection import QuicConnection
-from aioquic.quic.packet import QuicFrameType
 from aioquic.quic.rangeset import RangeSet
 
 from support import streams
@@ -54,12 +53,11 @@ async def held_at(quic: streams.Quic, fars: list[QuicStream], least: int, most: 
 
 def ignore_resets(connection: QuicConnection) -> None:
     """Let a peer go on sending on streams that the other side gave up."""
-    handlers = connection._QuicConnection__frame_handlers
-    for frame_type, fields in ((QuicFrameType.RESET_STREAM, 3), (QuicFrameType.STOP_SENDING, 2)):
-        _handler, epochs = handlers[frame_type]
-        handlers[frame_type] = (
+    for name, fields in (("reset_stream", 3), ("stop_sending", 2)):
+        setattr(
+            connection,
+            f"_handle_{name}_frame",
             lambda _context, _type, buf, fields=fields: [buf.pull_uint_var() for _ in range(fields)],
-            epochs,
         )
 
 
