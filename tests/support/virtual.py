@@ -23,6 +23,7 @@ from support import streams
 from support.link import Direction, Link, source_host
 from tndrl.transport._aioquic.connection import AuthenticatedConnection, HandshakeConfirmed
 from tndrl.transport.identity import ClientPolicy, ServerPolicy
+from tndrl.transport.priority import Priority
 from tndrl.transport.quic_settings import CONNECTION_ID_LENGTH, QuicSettings
 
 NODE = ("192.0.2.1", 4433)
@@ -30,6 +31,9 @@ Address = tuple[str, int]
 
 ETHERNET = 1472
 """Bytes of a datagram's payload that the first link carries."""
+
+PIECE = 32 * 1024
+"""Bytes that a sender of bulk adds when it has fewer than that left."""
 
 LATE = 1e-6
 """Seconds by which timers are late, as all are: aioquic declares nothing lost at the very moment it asked for."""
@@ -235,3 +239,48 @@ class Transfer:
             f"at {self.now:.3f} s, confirmed at {self.client.confirmed_at:.3f} s, "
             f"received {got} of {len(self._payload)}, {counts}"
         )
+
+
+class Bulk(Transfer):
+    """Pings on the first stream, beside streams on which one side has more to send than the link carries.
+
+    ``priority`` is the class of those streams; Pings are critical.
+    """
+
+    def __init__(self, link: Link, *, streams: int, upload: bool, priority: Priority) -> None:
+        super().__init__(link, size=1, upload=upload)
+        self._priority = priority
+        self._bulk = [4 * (1 + number) for number in range(streams)]
+        self._answered = False
+        self.handshake(limit=10.0)
+        for stream_id in (0, *self._bulk):
+            self.say(stream_id, b"?")
+            self.client.quic.prioritize(stream_id, self._class_of(stream_id))
+        self._run(lambda: self._answered, 10.0)
+
+    def ping(self) -> float:
+        """Return the seconds that a small call takes."""
+        self._answered, began = False, self.now
+        self.say(0, bytes(50))
+        self._run(lambda: self._answered, began + 10.0)
+        return self.now - began
+
+    def _class_of(self, stream_id: int) -> Priority:
+        return self._priority if stream_id else Priority.CRITICAL
+
+    def _handle_events(self, end: End) -> None:
+        super()._handle_events(end)
+        if (end is self.client) == self._upload and end.confirmed_at < math.inf:
+            for stream_id in self._bulk:
+                if end.quic.is_known(stream_id) and end.quic.unsent(stream_id) < PIECE:
+                    end.quic.send_stream_data(stream_id, bytes(PIECE))
+
+    def _handle_data(self, end: End, event: events.StreamDataReceived) -> None:
+        end.quic.consume(event.stream_id, len(event.data), now=self.now)
+        if end is not self.client:
+            end.quic.prioritize(event.stream_id, self._class_of(event.stream_id))
+            if event.stream_id == 0:
+                end.quic.send_stream_data(0, event.data)
+        elif event.stream_id == 0:
+            self._answered = True
+        self._touched[end] = None

@@ -41,9 +41,12 @@ class DelayedAcks(QuicConnection):
         return super().datagrams_to_send(now)
 
     def _is_acknowledged_now(self, space: QuicPacketSpace) -> bool:
+        return self._sends_more or self._is_acknowledged_alone(space)
+
+    def _is_acknowledged_alone(self, space: QuicPacketSpace) -> bool:
+        """Return whether an acknowledgement does not wait for something that it can go with."""
         return (
-            self._sends_more
-            or self._to_acknowledge >= ACK_EVERY
+            self._to_acknowledge >= ACK_EVERY
             or not self._handshake_confirmed
             or space.largest_received_packet != self._acknowledged + self._received  # a new gap, or less
         )

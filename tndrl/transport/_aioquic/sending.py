@@ -39,14 +39,6 @@ class BulkPackets(StreamPriorities):
     ) -> None:
         window, size = builder.max_flight_bytes, self._max_datagram_size
         least = size if self._is_only_data_due else 2 * size
-        if (
-            window is not None
-            and window < size
-            and self._is_only_data_due
-            and self._has_bulk(network_path, size)
-        ):
-            self._pacing_at = None
-            return  # the next acknowledgement makes room for a full one
         if window is None or window < least or not self._has_bulk(network_path, least):
             super()._write_application(builder, network_path, now)
             return

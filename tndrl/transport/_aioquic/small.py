@@ -54,19 +54,22 @@ class SmallPackets(
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, NetworkAddress]]:
         """Return what is to be sent."""
-        if self._is_plain(now):
+        if self._is_plain(now) and (senders := self._senders()) is not None:
             space = self._spaces[tls.Epoch.ONE_RTT]
             due = self._is_ack_due(space, now)
-            senders = self._senders()
-            if senders is not None:
-                if self._is_small(senders) and self._fits_small(space, due=due):
-                    stream = senders[0] if senders else None
-                    if stream is None and not due:
-                        self._sends_more, self._pacing_at = False, None
-                        return []
-                    if self._may_send(now, is_ack_only=stream is None):
-                        return self._write_small(space if due else None, stream, now)
-                self._is_only_data_due = not due
+            is_held = bool(senders) and not self._has_window
+            if is_held:
+                # A queue on the way counts packets: one of a call must take the place of a full one, not be one more.
+                senders = []
+                due = due and self._is_due_alone(space, now)
+            if self._is_small(senders) and self._fits_small(space, due=due):
+                stream = senders[0] if senders else None
+                if stream is None and not due:
+                    self._sends_more, self._pacing_at = is_held, None
+                    return []
+                if stream is None or self._loss._pacer.next_send_time(now=now) is None:
+                    return self._write_small(space if due else None, stream, now)
+            self._is_only_data_due = not due
         try:
             return super().datagrams_to_send(now)
         finally:
@@ -118,6 +121,9 @@ class SmallPackets(
     def _is_ack_due(self, space: QuicPacketSpace, now: float) -> bool:
         return space.ack_at is not None and (space.ack_at <= now or self._is_acknowledged_now(space))
 
+    def _is_due_alone(self, space: QuicPacketSpace, now: float) -> bool:
+        return space.ack_at is not None and (space.ack_at <= now or self._is_acknowledged_alone(space))
+
     def _senders(self) -> list[QuicStream] | None:
         """Return the streams that have data to send, or None if any stream has something else to say."""
         found = []
@@ -143,12 +149,11 @@ class SmallPackets(
         room = self._max_datagram_size - ACK_ROOM - STREAM_ROOM
         return len(senders) == 1 and len(pending) <= 1 and size <= room
 
-    def _may_send(self, now: float, *, is_ack_only: bool) -> bool:
-        if is_ack_only:
-            return True
-        loss = self._loss
-        room = loss.congestion_window - loss.bytes_in_flight
-        return room >= self._max_datagram_size and loss._pacer.next_send_time(now=now) is None
+    @property
+    def _has_window(self) -> bool:
+        """Whether the congestion window has room for a full packet."""
+        room: int = self._loss.congestion_window - self._loss.bytes_in_flight
+        return room >= self._max_datagram_size
 
     def _write_small(
         self, acknowledged: QuicPacketSpace | None, stream: QuicStream | None, now: float

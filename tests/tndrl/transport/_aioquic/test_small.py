@@ -181,6 +181,25 @@ async def test_the_window_is_kept(written: Written) -> None:
         assert written.packets == 0
 
 
+async def test_a_call_waits_for_room_for_a_full_packet(written: Written) -> None:
+    """Where the window has room for less, an acknowledgement that is due leaves alone, and the call when it has."""
+    async with quiet() as (_quic, near, far):
+        connection = near._quic
+        await far.send(b"two that")
+        await near.receive()
+        await far.send(b"ask for one")
+        await near.receive()
+        connection._loss._cc.congestion_window = connection._loss.bytes_in_flight + 1000
+        connection.send_stream_data(near.stream_id, b"call")
+        sender, now = connection._streams[near.stream_id].sender, asyncio.get_running_loop().time()
+        connection.datagrams_to_send(now=now)
+        assert connection.datagrams_to_send(now=now) == []
+        assert len(sender._pending) == 1
+        connection._loss._cc.congestion_window += 1000
+        assert connection.datagrams_to_send(now=now)
+        assert len(sender._pending) == 0
+
+
 @pytest.mark.parametrize(
     "what",
     [
