@@ -57,12 +57,16 @@ class SmallPackets(
         if self._is_plain(now) and (senders := self._senders()) is not None:
             space = self._spaces[tls.Epoch.ONE_RTT]
             due = self._is_ack_due(space, now)
-            is_held = bool(senders) and not self._has_window
+            window, size = self._loss.congestion_window, self._max_datagram_size
+            left = window - self._loss.bytes_in_flight
+            # A queue on the way counts packets: one of a call must take the place of a full one, not be one more. But a
+            # window may hold less than a full one.
+            is_held = bool(senders) and left < min(size, window // 2)
             if is_held:
-                # A queue on the way counts packets: one of a call must take the place of a full one, not be one more.
                 senders = []
                 due = due and self._is_due_alone(space, now)
-            if self._is_small(senders) and self._fits_small(space, due=due):
+            has_room = left >= size or not senders
+            if has_room and self._is_small(senders) and self._fits_small(space, due=due):
                 stream = senders[0] if senders else None
                 if stream is None and not due:
                     self._sends_more, self._pacing_at = is_held, None
@@ -148,12 +152,6 @@ class SmallPackets(
         size = sum(map(len, pending))  # nothing but the end of the stream, if it is 0
         room = self._max_datagram_size - ACK_ROOM - STREAM_ROOM
         return len(senders) == 1 and len(pending) <= 1 and size <= room
-
-    @property
-    def _has_window(self) -> bool:
-        """Whether the congestion window has room for a full packet."""
-        room: int = self._loss.congestion_window - self._loss.bytes_in_flight
-        return room >= self._max_datagram_size
 
     def _write_small(
         self, acknowledged: QuicPacketSpace | None, stream: QuicStream | None, now: float

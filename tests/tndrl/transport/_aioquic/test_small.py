@@ -189,15 +189,32 @@ async def test_a_call_waits_for_room_for_a_full_packet(written: Written) -> None
         await near.receive()
         await far.send(b"ask for one")
         await near.receive()
-        connection._loss._cc.congestion_window = connection._loss.bytes_in_flight + 1000
+        control = connection._loss._cc
+        control.bytes_in_flight = control.congestion_window - 1000
         connection.send_stream_data(near.stream_id, b"call")
         sender, now = connection._streams[near.stream_id].sender, asyncio.get_running_loop().time()
         connection.datagrams_to_send(now=now)
         assert connection.datagrams_to_send(now=now) == []
         assert len(sender._pending) == 1
-        connection._loss._cc.congestion_window += 1000
+        control.bytes_in_flight -= 1000
         assert connection.datagrams_to_send(now=now)
         assert len(sender._pending) == 0
+
+
+async def test_a_window_of_less_than_a_packet_holds_nobody_up() -> None:
+    """A path that carries large packets may have a window that holds none of them: calls go on, within it."""
+    async with quiet(QuicSettings()) as (quic, near, _far):
+        await streams.until(lambda: near._quic.path_mtu.size == 16383, quic.exchange)
+        await quic.exchange()
+        connection, now = near._quic, asyncio.get_running_loop().time()
+        connection._loss._pacer.packet_time = None
+        connection._loss._cc.congestion_window = connection._loss.bytes_in_flight + 8000
+        for _ in range(3):
+            connection.send_stream_data(near.stream_id, bytes(1000))
+            assert connection.datagrams_to_send(now=now)
+        connection.send_stream_data(near.stream_id, bytes(10_000))
+        connection.datagrams_to_send(now=now)
+        assert connection._loss.bytes_in_flight <= connection._loss.congestion_window
 
 
 @pytest.mark.parametrize(
