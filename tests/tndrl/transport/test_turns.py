@@ -30,7 +30,7 @@ class Peer:
     clock: Clock
     log: list[str]
     cost: float = 0.0
-    most_waiting: int = 100 * OVERHEAD
+    most_waiting: int = WAITING
     on_flush: Callable[[], None] = field(default=lambda: None)
 
     def receive_datagram(self, data: bytes, address: tuple[str, int]) -> None:
@@ -95,6 +95,19 @@ def test_a_turn_ends_in_time() -> None:
     stage.log.clear()
     assert stage.turns.take()
     assert stage.log == ["quiet", "quiet flushed", "busy", "busy flushed"]
+
+
+def test_a_flood_has_its_share_of_the_time_and_no_more() -> None:
+    """QUIC-23: beside a peer with thousands of datagrams waiting, one that is busy has half of the time."""
+    stage = Stage()
+    stage.peer("flooder", 5000, cost=TURN / 10)
+    busy = stage.peer("busy", SHARE, cost=TURN / 10)
+    for _ in range(200):
+        assert stage.turns.take()
+        while len(stage.turns._queues.get(busy, ())) < SHARE:
+            assert stage.turns.add(busy, b"x", ADDRESS)
+    handled = stage.log.count("flooder"), stage.log.count("busy")
+    assert 0.4 < handled[1] / sum(handled) < 0.6
 
 
 def test_nobody_starves() -> None:
