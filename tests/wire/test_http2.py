@@ -97,6 +97,22 @@ async def test_silence_has_a_deadline(peer: Peer, name: str) -> None:
     assert 0.9 < asyncio.get_running_loop().time() - began < 1 + AT_ONCE
 
 
+async def test_a_trickle_has_the_same_deadline(peer: Peer) -> None:
+    """QUIC-18: a byte now and then puts the deadline off by nothing."""
+    began = asyncio.get_running_loop().time()
+
+    async def trickle() -> None:
+        for byte in TYPE + PREFACE + SETTINGS:
+            peer.send(0, bytes([byte]))
+            await asyncio.sleep(0.05)  # so it takes 1.7 s
+
+    sending = asyncio.ensure_future(trickle())
+    await peer.until(lambda: 0 in peer.ended)
+    sending.cancel()
+    assert peer.ended == {0: ErrorCode.REQUEST_TIMEOUT}
+    assert 0.9 < asyncio.get_running_loop().time() - began < 1 + AT_ONCE
+
+
 async def test_a_channel_that_waits_for_its_first_call(short_dir: Path) -> None:
     """A channel that was connected long before its first call connects again, and its call succeeds."""
     async with (
