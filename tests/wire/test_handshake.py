@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from aioquic.buffer import Buffer
 from aioquic.tls import Epoch, Group, HandshakeType, SignatureAlgorithm
 
 from rogue import messages
 from rogue.script import Prove, Script
 from rogue.signing import sign
 from support import certs
+from tndrl.transport.version_negotiation import VERSIONS
 from wire.stages import Caller, Stage
 
 TRANSPORT_PARAMETER_ERROR = 0x08
+VERSION_NEGOTIATION_ERROR = 0x11
 PROTOCOL_VIOLATION = 0x0A
 CRYPTO_BUFFER_EXCEEDED = 0x0D
 UNEXPECTED_MESSAGE = 0x10A
@@ -157,7 +160,25 @@ def parameter(kind: int, content: bytes) -> bytes:
     return bytes([kind, len(content)]) + content
 
 
+def exchanged(sound: bytes, kind: int, content: bytes) -> bytes:
+    """Return transport parameters of which one is another."""
+    buffer, changed = Buffer(data=sound), b""
+    while not buffer.eof():
+        start, found = buffer.tell(), buffer.pull_uint_var()
+        buffer.pull_bytes(buffer.pull_uint_var())
+        changed += parameter(kind, content) if found == kind else sound[start : buffer.tell()]
+    assert changed != sound
+    return changed
+
+
+V1, V2 = (version.to_bytes(4, "big") for version in VERSIONS)
+
 PARAMETERS: dict[str, tuple[messages.Parameters, set[int]]] = {
+    # Who forges a Version Negotiation on the way cannot forge this (RFC 9368 section 4).
+    "QUIC-07 another version in use": (
+        lambda sound: [exchanged(sound, 0x11, V2 + V2 + V1)],
+        {VERSION_NEGOTIATION_ERROR},
+    ),
     "TLS-50 none": (lambda _: [], {MISSING_EXTENSION}),
     "TLS-50 cut off": (lambda sound: [sound[:-1]], {TRANSPORT_PARAMETER_ERROR}),
     "TLS-50 malformed": (lambda _: [parameter(4, b"\xc0")], {TRANSPORT_PARAMETER_ERROR}),
