@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -448,3 +450,43 @@ async def test_what_a_peer_sends_beyond_its_queue_is_dropped(monkeypatch: pytest
                 rogue.inject(frames.frame(frames.PING))
             await quic.client.ping()
             assert quic.server_endpoint.counters["datagrams_dropped"] > before + 100
+
+
+class Faulty:
+    """A socket of which every fifth use fails."""
+
+    def __init__(self, sock: socket.socket, number: int) -> None:
+        self._sock = sock
+        self._number = number
+        self._uses = 0
+        self.failed = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._sock, name)
+        return partial(self._use, found) if name in ("sendto", "sendmsg", "recvfrom", "recvmsg") else found
+
+    def _use(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        self._uses += 1
+        if self._uses % 5 == 0:
+            self.failed += 1
+            raise OSError(self._number, "a fault")
+        return function(*arguments)
+
+
+@pytest.mark.parametrize("name", ["ECONNREFUSED", "EMSGSIZE", "ENOBUFS", "ENETDOWN", "EPERM"])
+async def test_a_live_connection_outlasts_faults_of_its_sockets(name: str) -> None:
+    """QUIC-27: what the system refuses now and then, of either side, arrives all the same."""
+    data = os.urandom(300_000)
+    async with asyncio.timeout(30), streams.connected() as quic:
+        near, far = await quic.streams()
+        faulty = []
+        for end in (quic.client_endpoint, quic.server_endpoint):
+            end._udp._sock = Faulty(end._udp._sock, getattr(errno, name))
+            faulty.append(end._udp._sock)
+        sending, received = asyncio.ensure_future(far.send(data)), b""
+        while len(received) < len(data):
+            received += await near.receive()
+        await sending
+        assert received == data
+        assert quic.client.failure is quic.server.failure is None
+        assert all(sock.failed for sock in faulty)
