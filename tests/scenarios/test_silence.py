@@ -95,6 +95,16 @@ async def test_without_keepalive(short_dir: Path) -> None:
             assert IDLE - probe_timeout <= silent <= IDLE + probe_timeout + 0.3
 
 
+async def test_a_close_that_never_arrives(short_dir: Path) -> None:
+    """QUIC-25: where CONNECTION_CLOSE is lost, and all that repeats it, the peer learns by the agreed silence."""
+    async with linked(short_dir) as (node, _workshop, peer, link), asyncio.timeout(20):
+        session = nodes.session_of(peer)
+        link.link.lines[Direction.TO_CLIENT].darken(math.inf)
+        await node.stop(graceful=False)
+        _silent, failure = await ended(session)
+        assert failure.reason == f"nothing heard for {IDLE:g} s"
+
+
 async def test_with_keepalive(short_dir: Path) -> None:
     """A connection on which nobody calls lives on, and the next call finds it."""
     async with linked(short_dir) as (node, _workshop, peer, _link), asyncio.timeout(20):
