@@ -97,6 +97,7 @@ async def test_deadline_is_known(scene: Scene, method: str) -> None:
     assert 25 < piece.time_left <= 31
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("method", METHODS)
 async def test_deadline_passes(scene: Scene, method: str) -> None:
     """At its deadline a call ends with DEADLINE_EXCEEDED, and its handler is cancelled."""

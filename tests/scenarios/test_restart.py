@@ -34,6 +34,7 @@ async def works_again(peer: tndrl.Peer) -> tuple[float, list[str]]:
             return time.monotonic() - began, failures
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("times", [1, pytest.param(20, marks=LONG)])
 async def test_peers_of_a_killed_node_connect_anew(short_dir: Path, times: int) -> None:
     """Calls to a node that was killed and restarted work again in under 3 s, by its stateless reset alone."""

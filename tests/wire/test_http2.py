@@ -87,6 +87,7 @@ SILENCES = {
 }
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("name", SILENCES)
 async def test_silence_has_a_deadline(peer: Peer, name: str) -> None:
     """Whoever stops before its first call is under way is cut off after transport.requestTimeout, not much later."""
@@ -97,6 +98,7 @@ async def test_silence_has_a_deadline(peer: Peer, name: str) -> None:
     assert 0.9 < asyncio.get_running_loop().time() - began < 1 + AT_ONCE
 
 
+@pytest.mark.serial
 async def test_a_trickle_has_the_same_deadline(peer: Peer) -> None:
     """QUIC-18: a byte now and then puts the deadline off by nothing."""
     began = asyncio.get_running_loop().time()
