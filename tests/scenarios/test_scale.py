@@ -13,6 +13,7 @@ import pytest
 
 import tndrl
 from support import nodes, processes, streams
+from support.cost import yardstick
 from support.victim import Meter
 from tndrl.transport.endpoint import Endpoint
 from tndrl.transport.http2 import PREFACE, SETTINGS
@@ -31,6 +32,9 @@ ROOMY = {
     "transport__requestTimeout": 600,
 }
 """One identity plays a thousand peers here, from one address."""
+
+YARDSTICKS = 2.3
+"""How many of ``support.cost.yardstick`` a handshake may cost: 2.0 to 2.1 are measured."""
 
 AT_ONCE = 16
 """Handshakes at once: fewer than begin to be asked for their address."""
@@ -87,14 +91,18 @@ async def crowd(address: str) -> AsyncIterator[Crowd]:
 
 @pytest.mark.parametrize("count", counts(100, 1000))
 async def test_idle_connections(short_dir: Path, count: int) -> None:
-    """A thousand idle connections cost at most 150 KiB each, and a handshake less than a 150th of a core's second."""
+    """A thousand idle connections cost at most 150 KiB each, and a handshake less than a 150th of a core's second.
+
+    Where this machine is slow today, a handshake may cost what it would of that second elsewhere.
+    """
     async with node(short_dir) as serving, crowd(serving.address) as peers:
+        pace = yardstick()
         meter = Meter(serving.pid)
         await peers.grow(count)
         each, cpu = meter.growth / count / KIBIBYTE, meter.cpu
         print(f"{count} idle connections: {each:.0f} KiB each; {count / cpu:.0f} handshakes/s/core")
         assert each <= 150
-        assert count / cpu >= 150
+        assert cpu / count <= max(1 / 150, YARDSTICKS * max(pace, yardstick()))
         await asyncio.gather(*(session.ping() for session in peers.sessions))
 
 
