@@ -72,13 +72,13 @@ class FloodGuard(QuicConnection):
         """Count a frame that is about to be handled; raises if that is one too many."""
         self._frames += 1
         if self._frames > self._look_at:
-            self._look(frame_type, self._received_at)
+            self._look(frame_type)
 
-    def _look(self, frame_type: int, now: float) -> None:
+    def _look(self, frame_type: int) -> None:
         if not self._handshake_complete:
             raise crypto_buffer_exceeded(f"more than {HANDSHAKE_FRAMES} frames in a handshake")
         self._look_at = self._frames + STEP
-        if not self._allowance.covers(self._frames, self._received_bytes, now):
+        if not self._allowance.covers(self._frames, self._received_bytes, self._received_at):
             raise QuicConnectionError(
                 error_code=QuicErrorCode.PROTOCOL_VIOLATION,
                 frame_type=frame_type,

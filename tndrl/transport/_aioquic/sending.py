@@ -6,10 +6,12 @@ the first packet at most; while streams can fill packets, the following ones hol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from aioquic import tls
-from aioquic.buffer import encode_uint_var
+from aioquic.buffer import encode_uint_var, size_uint_var
 from aioquic.quic.connection import QuicNetworkPath
 from aioquic.quic.packet import PACKET_FIXED_BIT, QuicFrameType, QuicPacketType, QuicStreamFrame
 from aioquic.quic.packet_builder import (
@@ -21,6 +23,9 @@ from aioquic.quic.packet_builder import (
 from aioquic.quic.stream import QuicStream
 
 from tndrl.transport._aioquic.priority import StreamPriorities
+
+Handler = tuple[Callable[..., None], Any]
+"""What is told of a packet's fate, and its further arguments."""
 
 _OFFSET_AND_LENGTH = 0x06
 _FIN = 0x01
@@ -39,7 +44,7 @@ class BulkPackets(StreamPriorities):
     ) -> None:
         window, size = builder.max_flight_bytes, self._max_datagram_size
         least = size if self._is_only_data_due else 2 * size
-        if window is None or window < least or not self._has_bulk(network_path, least):
+        if window is None or window < least or not (self._is_only_data_due or self._has_bulk(network_path)):
             super()._write_application(builder, network_path, now)
             return
         if not self._is_only_data_due:
@@ -54,11 +59,11 @@ class BulkPackets(StreamPriorities):
         if self._write_bulk(builder, now):
             super()._write_application(builder, network_path, now)
 
-    def _has_bulk(self, path: QuicNetworkPath, least: int) -> bool:
+    def _has_bulk(self, path: QuicNetworkPath) -> bool:
         if not self._handshake_confirmed or not path.is_validated or self._quic_logger is not None:
             return False
         first = self._next_sender()
-        return first is not None and self._sendable(first) >= least
+        return first is not None and self._sendable(first) >= 2 * self._max_datagram_size
 
     def _next_sender(self) -> QuicStream | None:
         """Return the stream whose turn it is, of those that have something to send and may."""
@@ -96,38 +101,62 @@ class BulkPackets(StreamPriorities):
         return False
 
     def _write_full(self, builder: QuicPacketBuilder, stream: QuicStream) -> None:
-        crypto, sender, cid = self._cryptos[tls.Epoch.ONE_RTT], stream.sender, self._peer_cid.cid
         assert stream.stream_id is not None
-        head = encode_uint_var(stream.stream_id)
-        header = 1 + len(cid) + PACKET_NUMBER_SEND_SIZE
-        room = self._max_datagram_size - header - crypto.aead_tag_size - (1 + len(head) + 8 + 2)
-        highest = sender.highest_offset
-        frame = sender.get_frame(room, self._most_offset(stream))
-        assert frame is not None
-        self._remote_max_data_used += sender.highest_offset - highest
-        number = builder._packet_number
-        first = PACKET_FIXED_BIT | crypto.key_phase << _KEY_PHASE | PACKET_NUMBER_SEND_SIZE - 1
-        if self._spin_bit:
-            first |= _SPIN
-        datagram = crypto.encrypt_packet(
-            bytes((first,)) + cid + (number & 0xFFFF).to_bytes(PACKET_NUMBER_SEND_SIZE, "big"),
-            stream_frame(head, frame),
-            number,
-        )
-        packet = QuicSentPacket(
-            tls.Epoch.ONE_RTT, True, True, False, number, QuicPacketType.ONE_RTT, sent_bytes=len(datagram)
-        )
-        packet.delivery_handlers.append(
-            (sender.on_data_delivery, (frame.offset, frame.offset + len(frame.data), frame.fin))
-        )
+        header = 1 + len(self._peer_cid.cid) + PACKET_NUMBER_SEND_SIZE
+        head = 1 + size_uint_var(stream.stream_id) + 8 + 2
+        tag = self._cryptos[tls.Epoch.ONE_RTT].aead_tag_size
+        taken = self._take_frame(stream, self._max_datagram_size - header - head - tag)
+        assert taken is not None
+        frame, handler = taken
+        datagram, packet = self._sealed(frame, builder._packet_number, [handler], is_ack_eliciting=True)
         builder._packets.append(packet)
         builder._datagrams.append(datagram)
         builder._flight_bytes += len(datagram)
         builder._packet_number += 1
 
+    def _take_frame(self, stream: QuicStream, size: int) -> tuple[bytes, Handler] | None:
+        """Take up to ``size`` bytes of a stream as a frame, within the peer's credit; None if there are none."""
+        sender = stream.sender
+        assert stream.stream_id is not None
+        highest = sender.highest_offset
+        frame = sender.get_frame(size, self._most_offset(stream))
+        if frame is None:
+            return None
+        self._remote_max_data_used += sender.highest_offset - highest
+        end = frame.offset + len(frame.data)
+        return _stream_frame(stream.stream_id, frame), (
+            sender.on_data_delivery,
+            (frame.offset, end, frame.fin),
+        )
 
-def stream_frame(head: bytes, frame: QuicStreamFrame) -> bytes:
+    def _sealed(
+        self, payload: bytes, number: int, handlers: list[Handler], *, is_ack_eliciting: bool
+    ) -> tuple[bytes, QuicSentPacket]:
+        """Return a packet with a short header (RFC 9000 section 17.3.1), and what is kept of it."""
+        crypto = self._cryptos[tls.Epoch.ONE_RTT]
+        first = PACKET_FIXED_BIT | crypto.key_phase << _KEY_PHASE | PACKET_NUMBER_SEND_SIZE - 1
+        if self._spin_bit:
+            first |= _SPIN
+        datagram = crypto.encrypt_packet(
+            bytes((first,)) + self._peer_cid.cid + (number & 0xFFFF).to_bytes(PACKET_NUMBER_SEND_SIZE, "big"),
+            payload,
+            number,
+        )
+        packet = QuicSentPacket(
+            tls.Epoch.ONE_RTT,
+            is_ack_eliciting,
+            is_ack_eliciting,
+            False,
+            number,
+            QuicPacketType.ONE_RTT,
+            sent_bytes=len(datagram),
+        )
+        packet.delivery_handlers.extend(handlers)
+        return datagram, packet
+
+
+def _stream_frame(stream_id: int, frame: QuicStreamFrame) -> bytes:
     kind = QuicFrameType.STREAM_BASE | _OFFSET_AND_LENGTH | (_FIN if frame.fin else 0)
     length = len(frame.data) | 0x4000
     offset = (frame.offset | 0xC000000000000000).to_bytes(8, "big")
-    return bytes((kind,)) + head + offset + length.to_bytes(2, "big") + frame.data
+    return bytes((kind,)) + encode_uint_var(stream_id) + offset + length.to_bytes(2, "big") + frame.data

@@ -6,14 +6,10 @@ these two is due, they are written and nothing else. Anything odd goes the old w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from aioquic import tls
-from aioquic.buffer import Buffer, encode_uint_var
+from aioquic.buffer import Buffer
 from aioquic.quic.connection import NetworkAddress, QuicConnectionState
-from aioquic.quic.packet import PACKET_FIXED_BIT, QuicFrameType, QuicPacketType, push_ack_frame
-from aioquic.quic.packet_builder import PACKET_NUMBER_SEND_SIZE, QuicSentPacket
+from aioquic.quic.packet import QuicFrameType, push_ack_frame
 from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 
@@ -24,7 +20,7 @@ from tndrl.transport._aioquic.migration import Migration
 from tndrl.transport._aioquic.new_path import NewPath
 from tndrl.transport._aioquic.path_mtu import PathMtuDiscovery
 from tndrl.transport._aioquic.probes import PersistentProbes
-from tndrl.transport._aioquic.sending import BulkPackets, stream_frame
+from tndrl.transport._aioquic.sending import BulkPackets, Handler
 
 ACK_RANGES = 8
 ACK_ROOM = 160
@@ -32,12 +28,6 @@ ACK_ROOM = 160
 
 STREAM_ROOM = 64
 """Bytes of the header and the tag of a packet and of the head of a STREAM frame, at most."""
-
-Handler = tuple[Callable[..., None], Any]
-"""What is told of a packet's fate, and its further arguments."""
-
-_SPIN = 0x20
-_KEY_PHASE = 2
 
 
 class SmallPackets(
@@ -56,7 +46,6 @@ class SmallPackets(
         """Return what is to be sent."""
         if self._is_plain(now) and (senders := self._senders()) is not None:
             space = self._spaces[tls.Epoch.ONE_RTT]
-            due = self._is_ack_due(space, now)
             window, size = self._loss.congestion_window, self._max_datagram_size
             left = window - self._loss.bytes_in_flight
             # A queue on the way counts packets: one of a call must take the place of a full one, not be one more. But a
@@ -64,7 +53,7 @@ class SmallPackets(
             is_held = bool(senders) and left < min(size, window // 2)
             if is_held:
                 senders = []
-                due = due and self._is_due_alone(space, now)
+            due = self._is_ack_due(space, now, may_go_along=not is_held)
             has_room = left >= size or not senders
             if has_room and self._is_small(senders) and self._fits_small(space, due=due):
                 stream = senders[0] if senders else None
@@ -81,11 +70,10 @@ class SmallPackets(
 
     def _is_plain(self, now: float) -> bool:
         """Return whether nothing is due but acknowledgements and data of streams."""
-        path = self._network_paths[0] if self._network_paths else None
         return (
             self._handshake_confirmed
             and self._state is QuicConnectionState.CONNECTED
-            and path is not None
+            and len(self._network_paths) == 1
             and self._has_quiet_path(now)
             and not (self._close_pending or self._probe_pending or self._probing or self._loss._pto_count)
             and not (self._ping_pending or self._datagrams_pending or self._retire_connection_ids)
@@ -107,8 +95,7 @@ class SmallPackets(
     def _has_quiet_path(self, now: float) -> bool:
         path = self._network_paths[0]
         return (
-            len(self._network_paths) == 1
-            and path is self._searched
+            path is self._searched
             and path.is_validated
             and not path.remote_challenges
             and self._remote_preferred_address is None
@@ -122,11 +109,9 @@ class SmallPackets(
             streams.value != streams.sent and streams.sent - streams.used < streams.value - streams.sent
         )
 
-    def _is_ack_due(self, space: QuicPacketSpace, now: float) -> bool:
-        return space.ack_at is not None and (space.ack_at <= now or self._is_acknowledged_now(space))
-
-    def _is_due_alone(self, space: QuicPacketSpace, now: float) -> bool:
-        return space.ack_at is not None and (space.ack_at <= now or self._is_acknowledged_alone(space))
+    def _is_ack_due(self, space: QuicPacketSpace, now: float, *, may_go_along: bool) -> bool:
+        is_now = self._is_acknowledged_now if may_go_along else self._is_acknowledged_alone
+        return space.ack_at is not None and (space.ack_at <= now or is_now(space))
 
     def _senders(self) -> list[QuicStream] | None:
         """Return the streams that have data to send, or None if any stream has something else to say."""
@@ -163,23 +148,17 @@ class SmallPackets(
         has_data = False
         if stream is not None:
             sender = stream.sender
-            highest = sender.highest_offset
-            most = highest + self._remote_max_data - self._remote_max_data_used
-            frame = sender.get_frame(self._max_datagram_size, min(most, stream.max_stream_data_remote))
-            if frame is not None:
+            if (taken := self._take_frame(stream, self._max_datagram_size)) is not None:
+                frame, handler = taken
                 has_data = True
-                self._remote_max_data_used += sender.highest_offset - highest
-                handlers.append(
-                    (sender.on_data_delivery, (frame.offset, frame.offset + len(frame.data), frame.fin))
-                )
-                assert stream.stream_id is not None
-                payload += stream_frame(encode_uint_var(stream.stream_id), frame)
+                handlers.append(handler)
+                payload += frame
             if not len(sender._pending) and not sender._pending_eof:
                 sender.buffer_is_empty = True  # as aioquic's own next look would find
         self._sends_more, self._pacing_at = False, None
         if not payload:
             return []
-        return [self._protected(payload, handlers, now, has_data=has_data)]
+        return [self._sent(payload, handlers, now, has_data=has_data)]
 
     def _ack_frame(self, space: QuicPacketSpace, now: float) -> bytes:
         assert space.largest_received_time is not None
@@ -191,30 +170,13 @@ class SmallPackets(
         self._note_acknowledged(space)
         return buffer.data
 
-    def _protected(
+    def _sent(
         self, payload: bytes, handlers: list[Handler], now: float, *, has_data: bool
     ) -> tuple[bytes, NetworkAddress]:
-        crypto, number, path = self._cryptos[tls.Epoch.ONE_RTT], self._packet_number, self._network_paths[0]
-        first = PACKET_FIXED_BIT | crypto.key_phase << _KEY_PHASE | PACKET_NUMBER_SEND_SIZE - 1
-        if self._spin_bit:
-            first |= _SPIN
-        datagram = crypto.encrypt_packet(
-            bytes((first,)) + self._peer_cid.cid + (number & 0xFFFF).to_bytes(PACKET_NUMBER_SEND_SIZE, "big"),
-            payload,
-            number,
-        )
-        packet = QuicSentPacket(
-            tls.Epoch.ONE_RTT,
-            has_data,
-            has_data,
-            False,
-            number,
-            QuicPacketType.ONE_RTT,
-            sent_bytes=len(datagram),
-        )
-        packet.delivery_handlers.extend(handlers)
+        path = self._network_paths[0]
+        datagram, packet = self._sealed(payload, self._packet_number, handlers, is_ack_eliciting=has_data)
         packet.sent_time = now
-        self._packet_number = number + 1
+        self._packet_number += 1
         self._loss.on_packet_sent(packet=packet, space=self._spaces[tls.Epoch.ONE_RTT])
         if has_data:
             self._loss._pacer.update_after_send(now=now)

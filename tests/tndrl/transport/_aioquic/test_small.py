@@ -31,14 +31,14 @@ class Written:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.packets = 0
         self.acks = 0
-        original = SmallPackets._protected
+        original = SmallPackets._sent
 
         def write(connection: SmallPackets, *arguments: Any, has_data: bool) -> Any:
             self.packets += 1
             self.acks += not has_data
             return original(connection, *arguments, has_data=has_data)
 
-        monkeypatch.setattr(SmallPackets, "_protected", write)
+        monkeypatch.setattr(SmallPackets, "_sent", write)
 
 
 @pytest.fixture
