@@ -1,7 +1,4 @@
-"""A line of 10 Mbit/s before a node, in a process of its own: one that shares a loop with its users is late itself.
-
-async with slow_line.before(node.address) as address:      # where clients connect
-"""
+"""A line of 10 Mbit/s before a node, in a process of its own: one that shares a loop with its users is late itself."""
 
 from __future__ import annotations
 

@@ -83,10 +83,8 @@ async def ask(address: str, method: str, body: bytes, **extra: str) -> str:
 @pytest.mark.parametrize("size", [100 * MEBIBYTE, pytest.param(1024 * MEBIBYTE, marks=pytest.mark.long)])
 async def test_messages(short_dir: Path, size: int) -> None:
     """Messages too large, cut off, or that unfold to a gigabyte are refused, and memory stays (H2-08)."""
-    bombs = {
-        "gzip": gzip_bomb(size),
-        "deflate": deflate_bomb(size),
-    }  # which takes this process longer than the node
+    # Made before: that takes this process longer than the node.
+    bombs = {"gzip": gzip_bomb(size), "deflate": deflate_bomb(size)}
     async with (
         processes.serving(short_dir) as node,
         nodes.calling(short_dir / "b", "b", node.address) as peer,

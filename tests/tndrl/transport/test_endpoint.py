@@ -390,20 +390,25 @@ async def test_a_connection_works_without_the_system_s_help() -> None:
         assert received == sent
 
 
+def note_receivers(monkeypatch: pytest.MonkeyPatch, order: list[object], kind: type, method: str) -> None:
+    """Note of each datagram from here on who takes it by a method."""
+    original = getattr(kind, method)
+
+    def take(receiver: object, data: bytes, address: Any) -> None:
+        order.append(receiver)
+        original(receiver, data, address)
+
+    monkeypatch.setattr(kind, method, take)
+
+
 async def test_a_flood_in_the_socket_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """QUIC-23: what another peer sends is handled first, however much of a flood is before it in the socket."""
-    order: list[Session] = []
-    take = Session.receive_datagram
-
-    def receive_datagram(session: Session, data: bytes, address: Any) -> None:
-        order.append(session)
-        take(session, data, address)
-
+    order: list[object] = []
     async with streams.connected() as quic:
         host, port = quic.server_endpoint.address[:2]
         async with RogueClient(f"{host}:{port}", streams.honest("flooder")) as rogue:
             assert await rogue.outcome() is None
-            monkeypatch.setattr(Session, "receive_datagram", receive_datagram)
+            note_receivers(monkeypatch, order, Session, "receive_datagram")
             for _ in range(200):
                 rogue.inject(frames.frame(frames.PING))
             await quic.client.ping()
@@ -415,19 +420,9 @@ async def test_a_flood_in_the_socket_holds_nobody_up(monkeypatch: pytest.MonkeyP
 async def test_first_packets_hold_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """QUIC-01: what a peer sends is handled before first packets, however many of them are before it in the socket."""
     order: list[object] = []
-    meet, take = Endpoint._meet, Session.receive_datagram
-
-    def noted_meet(endpoint: Endpoint, data: bytes, address: Any) -> None:
-        order.append(endpoint)
-        meet(endpoint, data, address)
-
-    def noted_take(session: Session, data: bytes, address: Any) -> None:
-        order.append(session)
-        take(session, data, address)
-
-    monkeypatch.setattr(Endpoint, "_meet", noted_meet)
+    note_receivers(monkeypatch, order, Endpoint, "_meet")  # which an endpoint looks up when it is made
     async with streams.connected() as quic:
-        monkeypatch.setattr(Session, "receive_datagram", noted_take)
+        note_receivers(monkeypatch, order, Session, "receive_datagram")
         order.clear()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
             for _ in range(200):
